@@ -1,0 +1,473 @@
+//! The JSON of the API, as the Heroku Platform API v3 names it (Dev Center "Platform API Reference"), shared by the
+//! agent and the CLI. Fields that hokku adds are marked; unknown fields are ignored by both sides.
+//! Times are RFC 3339 in UTC with seconds, such as `2026-11-21T12:00:00Z`.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// An error answer: `{"id":"not_found","message":"Couldn't find that app."}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// Machine-readable: `not_found`, `invalid_params`, `unauthorized`, `forbidden`, `conflict`, …
+    pub id: String,
+    /// For a person: what happened, why, what to do next.
+    pub message: String,
+    /// What was not found, such as `app`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+}
+
+/// A reference to something by id and name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ref {
+    /// The id.
+    pub id: String,
+    /// The name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// A reference to a user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UserRef {
+    /// The id.
+    pub id: String,
+    /// The e-mail, or `root`.
+    pub email: String,
+}
+
+/// A reference to a release.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseRef {
+    /// The id.
+    pub id: String,
+    /// Its number.
+    pub version: u32,
+}
+
+/// `GET /account`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Account {
+    /// The id.
+    pub id: String,
+    /// The e-mail.
+    pub email: String,
+}
+
+/// `GET /apps/:app`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct App {
+    /// Automatic certificate management.
+    pub acm: bool,
+    /// When made.
+    pub created_at: String,
+    /// The id.
+    pub id: String,
+    /// Where to push.
+    pub git_url: String,
+    /// Maintenance mode.
+    pub maintenance: bool,
+    /// The name.
+    pub name: String,
+    /// Whose.
+    pub owner: UserRef,
+    /// Always `us`, so that the CLI prints none.
+    pub region: Ref,
+    /// When a release was last promoted.
+    pub released_at: Option<String>,
+    /// Bytes of the repository; null when unknown.
+    pub repo_size: Option<u64>,
+    /// Bytes of the current slug; null when there is none.
+    pub slug_size: Option<u64>,
+    /// The stack, such as `heroku-22`.
+    pub stack: Ref,
+    /// The stack builds use.
+    pub build_stack: Ref,
+    /// `cedar`.
+    pub generation: Ref,
+    /// What the current release's buildpack calls itself.
+    pub buildpack_provided_description: Option<String>,
+    /// When last changed.
+    pub updated_at: String,
+    /// Where it answers.
+    pub web_url: String,
+}
+
+/// `POST /apps`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CreateApp {
+    /// The name; one is made up when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// `PATCH /apps/:app`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UpdateApp {
+    /// The new name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Maintenance mode on or off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<bool>,
+}
+
+/// `GET /apps/:app/config-vars`; a PATCH sends the same with null for what is to be removed.
+pub type ConfigVars = BTreeMap<String, String>;
+
+/// `PATCH /apps/:app/config-vars`
+pub type ConfigPatch = BTreeMap<String, Option<String>>;
+
+/// `GET /apps/:app/formation`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Formation {
+    /// The app.
+    pub app: Ref,
+    /// The Procfile's command.
+    pub command: String,
+    /// When first scaled.
+    pub created_at: String,
+    /// The id, made of app and type.
+    pub id: String,
+    /// How many are wanted.
+    pub quantity: u32,
+    /// The size's name.
+    pub size: String,
+    /// The process type.
+    pub r#type: String,
+    /// When last changed.
+    pub updated_at: String,
+}
+
+/// One update of `PATCH /apps/:app/formation` (`{"updates":[…]}`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FormationUpdate {
+    /// A number, or the text `"3"`, `"+1"`, `"-1"`, as the Heroku CLI sends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<Quantity>,
+    /// The size's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+    /// The process type.
+    pub r#type: String,
+}
+
+/// A quantity as a number or as text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Quantity {
+    /// Absolute.
+    Number(u32),
+    /// Absolute or, with a sign, relative.
+    Text(String),
+}
+
+/// The body of `PATCH /apps/:app/formation`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FormationPatch {
+    /// All or none is done.
+    pub updates: Vec<FormationUpdate>,
+}
+
+/// `GET /apps/:app/dynos`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Dyno {
+    /// The app.
+    pub app: Ref,
+    /// Where `app run` attaches (hokku: an absolute URL path, WebSocket); null when not attachable.
+    pub attach_url: Option<String>,
+    /// What runs.
+    pub command: String,
+    /// When it was ordered.
+    pub created_at: String,
+    /// The id.
+    pub id: String,
+    /// `web.1`
+    pub name: String,
+    /// The release it runs.
+    pub release: ReleaseRef,
+    /// The size's name.
+    pub size: String,
+    /// `starting`, `up`, `crashed`, `stopping`, `down`.
+    pub state: String,
+    /// The process type.
+    pub r#type: String,
+    /// When the state last changed.
+    pub updated_at: String,
+    /// hokku: why it is in this state, in words; empty when there is nothing to say.
+    #[serde(default)]
+    pub explanation: String,
+    /// hokku: the process id on the host of the dyno's parent; 0 when none runs.
+    #[serde(default)]
+    pub pid: i32,
+}
+
+/// `POST /apps/:app/dynos`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunDyno {
+    /// Someone will attach.
+    #[serde(default)]
+    pub attach: bool,
+    /// A shell command line, as Heroku's CLI sends it. Ignored when `argv` is given.
+    #[serde(default)]
+    pub command: String,
+    /// hokku: program and arguments, unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argv: Option<Vec<String>>,
+    /// More environment, over the config vars. Numbers are taken as text.
+    #[serde(default)]
+    pub env: BTreeMap<String, serde_value::Scalar>,
+    /// No terminal is wanted.
+    #[serde(default)]
+    pub force_no_tty: Option<bool>,
+    /// The size's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+    /// The process type to be named after; `run` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<String>,
+    /// Seconds after which it is stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_live: Option<u64>,
+}
+
+/// A JSON scalar taken as text: the Heroku CLI sends `COLUMNS` as a number.
+pub mod serde_value {
+    use serde::{Deserialize, Deserializer, Serialize};
+
+    /// The text of a string, number or boolean.
+    #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+    #[serde(transparent)]
+    pub struct Scalar(pub String);
+
+    impl<'de> Deserialize<'de> for Scalar {
+        fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+            #[derive(Deserialize)]
+            #[serde(untagged)]
+            enum Any {
+                S(String),
+                I(i64),
+                F(f64),
+                B(bool),
+            }
+            Ok(Scalar(match Any::deserialize(d)? {
+                Any::S(s) => s,
+                Any::I(i) => i.to_string(),
+                Any::F(f) => f.to_string(),
+                Any::B(b) => b.to_string(),
+            }))
+        }
+    }
+}
+
+/// `GET /apps/:app/releases`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Release {
+    /// Names of add-on plans: always empty here.
+    pub addon_plan_names: Vec<String>,
+    /// The app.
+    pub app: Ref,
+    /// When made.
+    pub created_at: String,
+    /// Is it the one that serves?
+    pub current: bool,
+    /// Why it was made.
+    pub description: String,
+    /// Can be rolled back to.
+    pub eligible_for_rollback: bool,
+    /// The id.
+    pub id: String,
+    /// The output of its release command or, for a failed one, why it failed; null when there is none.
+    pub output_stream_url: Option<String>,
+    /// The slug; null when it has none.
+    pub slug: Option<Ref>,
+    /// `succeeded`, `pending`, `failed`.
+    pub status: String,
+    /// When last changed.
+    pub updated_at: String,
+    /// Who.
+    pub user: UserRef,
+    /// The number.
+    pub version: u32,
+    /// hokku: the commit that was built; empty when none was.
+    #[serde(default)]
+    pub commit: String,
+    /// hokku: why a failed release failed.
+    #[serde(default)]
+    pub failure: String,
+}
+
+/// `POST /apps/:app/releases`: a new release that repeats this one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollback {
+    /// Id or number of the release to go back to.
+    pub release: String,
+}
+
+/// `GET /apps/:app/builds`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Build {
+    /// The app.
+    pub app: Ref,
+    /// When it began.
+    pub created_at: String,
+    /// The id.
+    pub id: String,
+    /// Where its output can be read.
+    pub output_stream_url: String,
+    /// The release it became.
+    pub release: Option<Ref>,
+    /// `pending`, `succeeded`, `failed`.
+    pub status: String,
+    /// When last changed.
+    pub updated_at: String,
+    /// Who pushed.
+    pub user: UserRef,
+    /// hokku: the commit.
+    #[serde(default)]
+    pub commit: String,
+}
+
+/// `POST /apps/:app/log-sessions`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogSessionRequest {
+    /// Only this dyno or process type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dyno: Option<String>,
+    /// How many lines back; 100 when absent, 1500 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u32>,
+    /// `app` or `heroku`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Stay and follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<bool>,
+}
+
+/// The answer to it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogSession {
+    /// When made.
+    pub created_at: String,
+    /// The id.
+    pub id: String,
+    /// Where to read; carries its own secret. Plain lines, or server-sent events when asked for by Accept.
+    pub logplex_url: String,
+    /// When last changed.
+    pub updated_at: String,
+}
+
+/// `GET /account/keys`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Key {
+    /// What stands behind the key.
+    pub comment: String,
+    /// When added.
+    pub created_at: String,
+    /// Whose.
+    pub email: String,
+    /// `SHA256:…`
+    pub fingerprint: String,
+    /// The id.
+    pub id: String,
+    /// As in authorized_keys.
+    pub public_key: String,
+    /// When last changed.
+    pub updated_at: String,
+}
+
+/// `POST /account/keys`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CreateKey {
+    /// As in authorized_keys.
+    pub public_key: String,
+}
+
+/// `POST /oauth/authorizations`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CreateAuthorization {
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// hokku: whose, when root makes one for somebody; the asker's own otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+}
+
+/// The secret inside an authorization.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AccessToken {
+    /// The id.
+    pub id: String,
+    /// Shown once, when made; null ever after.
+    pub token: Option<String>,
+}
+
+/// `GET /oauth/authorizations`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Authorization {
+    /// The secret.
+    pub access_token: AccessToken,
+    /// When made.
+    pub created_at: String,
+    /// What it is for.
+    pub description: String,
+    /// The id.
+    pub id: String,
+    /// Always `["global"]` for now.
+    pub scope: Vec<String>,
+    /// When last changed.
+    pub updated_at: String,
+    /// Whose.
+    pub user: UserRef,
+}
+
+/// `GET /hokku/status`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// What this host can't do, in words.
+    pub notices: Vec<String>,
+    /// Addresses at which the router takes requests.
+    pub router: Vec<String>,
+    /// Is the router connected?
+    pub router_up: bool,
+    /// Apps, dynos.
+    pub apps: u32,
+    /// Running dynos.
+    pub dynos: u32,
+    /// The port at which people reach the router, as shown in URLs.
+    pub web_port: u16,
+    /// The domain under which apps get their host names: `<app>.<domain>`.
+    pub apps_domain: String,
+}
+
+/// Text messages on the attach WebSocket; binary messages are stdin (to the agent) and, with a first byte of 1 for
+/// stdout or 2 for stderr, output (from the agent).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum AttachMessage {
+    /// Client: the terminal's size.
+    Resize {
+        /// Rows.
+        rows: u16,
+        /// Columns.
+        cols: u16,
+    },
+    /// Client: end of stdin.
+    StdinEof,
+    /// Client: this signal to every process of the dyno.
+    Signal {
+        /// Its number.
+        number: i32,
+    },
+    /// Agent, last message: how it ended.
+    Exit {
+        /// 0 to 255; 128 plus the signal when killed.
+        status: i32,
+        /// In words.
+        text: String,
+    },
+}

@@ -1,0 +1,62 @@
+//! Dynos: what is to be started, and how one ends.
+
+use crate::{AppId, AppName, DynoId, DynoName, Micros, release::SlugDigest};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Why a dyno exists; fixed when it starts and kept on disk beside it, so that a restarted agent can adopt it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DynoRecord {
+    /// Unique for ever.
+    pub id: DynoId,
+    /// `web.1`, `run.4711`.
+    pub name: DynoName,
+    /// Whose it is.
+    pub app: AppId,
+    /// The app's name when the dyno started.
+    pub app_name: AppName,
+    /// The release it runs.
+    pub version: u32,
+    /// The slug of that release; kept from being swept while the dyno lives. `None` for builds.
+    pub slug: Option<SlugDigest>,
+    /// The loopback port it has to listen on; `None` unless it is a web dyno.
+    pub port: Option<u16>,
+    /// The Procfile command, or the one-off's argv joined for display.
+    pub command: String,
+    /// When the order to start was given. Restart orders newer than this replace the dyno.
+    pub started_at: Micros,
+    /// Formation member, or a one-off that is never restarted.
+    pub oneoff: bool,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exit {
+    /// By itself, with this status, 0 to 255.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Nobody saw it: the machine or the shim was gone before the status was written.
+    Lost,
+}
+
+impl Exit {
+    /// The status a shell would show: the code, or 128 plus the signal. `Lost` counts as 137, as after SIGKILL.
+    pub fn status(self) -> i32 {
+        match self {
+            Exit::Code(c) => c,
+            Exit::Signal(s) => 128 + s,
+            Exit::Lost => 137,
+        }
+    }
+}
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(c) => write!(f, "exit status {c}"),
+            Exit::Signal(s) => write!(f, "signal {s}"),
+            Exit::Lost => f.write_str("it was gone, with no exit status left behind"),
+        }
+    }
+}
