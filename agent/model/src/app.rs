@@ -58,7 +58,11 @@ impl Restarts {
     /// The newest order that names this slot; a dyno started before it has to be replaced.
     pub fn newest_for(&self, kind: &ProcessType, index: u32) -> Micros {
         let t = self.by_type.get(kind).copied().unwrap_or_default();
-        let d = self.by_dyno.get(&format!("{kind}.{index}")).copied().unwrap_or_default();
+        let d = self
+            .by_dyno
+            .get(&format!("{kind}.{index}"))
+            .copied()
+            .unwrap_or_default();
         self.all.max(t).max(d)
     }
 }

@@ -9,7 +9,11 @@ pub struct BadId(pub String);
 
 impl fmt::Display for BadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is not an id: expected 32 hex digits in groups of 8-4-4-4-12", self.0)
+        write!(
+            f,
+            "{:?} is not an id: expected 32 hex digits in groups of 8-4-4-4-12",
+            self.0
+        )
     }
 }
 impl std::error::Error for BadId {}
@@ -27,7 +31,10 @@ fn parse(s: &str) -> Result<u128, BadId> {
             }
             continue;
         }
-        let d = (b as char).to_digit(16).filter(|_| !b.is_ascii_uppercase()).ok_or_else(bad)?;
+        let d = (b as char)
+            .to_digit(16)
+            .filter(|_| !b.is_ascii_uppercase())
+            .ok_or_else(bad)?;
         v = v << 4 | u128::from(d);
     }
     Ok(v)
@@ -35,7 +42,15 @@ fn parse(s: &str) -> Result<u128, BadId> {
 
 fn show(v: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let h = format!("{v:032x}");
-    write!(f, "{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
+    write!(
+        f,
+        "{}-{}-{}-{}-{}",
+        &h[..8],
+        &h[8..12],
+        &h[12..16],
+        &h[16..20],
+        &h[20..]
+    )
 }
 
 macro_rules! ids {

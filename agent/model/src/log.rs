@@ -18,7 +18,11 @@ pub struct LogLine {
 
 impl std::fmt::Display for LogLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}[{}]: {}", self.time, self.source, self.dyno, self.text)
+        write!(
+            f,
+            "{} {}[{}]: {}",
+            self.time, self.source, self.dyno, self.text
+        )
     }
 }
 
@@ -57,9 +61,11 @@ impl LogFilter {
     pub fn passes(&self, l: &LogLine) -> bool {
         self.source.as_ref().is_none_or(|s| *s == l.source)
             && self.dyno.as_ref().is_none_or(|d| {
-                *d == l.dyno || l.dyno.strip_prefix(d.as_str()).is_some_and(|rest| {
-                    rest.strip_prefix('.').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-                })
+                *d == l.dyno
+                    || l.dyno.strip_prefix(d.as_str()).is_some_and(|rest| {
+                        rest.strip_prefix('.')
+                            .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+                    })
             })
     }
 }
@@ -79,7 +85,13 @@ mod tests {
         assert_eq!(l.time.len(), TIME_LEN);
         assert_eq!(LogLine::parse(&l.to_string()), Some(l.clone()));
         assert_eq!(LogLine::parse("torn"), None);
-        let f = |d: &str| LogFilter { dyno: Some(d.into()), source: None }.passes(&l);
+        let f = |d: &str| {
+            LogFilter {
+                dyno: Some(d.into()),
+                source: None,
+            }
+            .passes(&l)
+        };
         assert!(f("web") && f("web.1") && !f("we") && !f("web.") && !f("web.11") && !f("worker"));
     }
 }

@@ -70,7 +70,8 @@ fn check_app(s: &str) -> Result<(), BadName> {
     let ok = (2..=30).contains(&b.len())
         && b[0].is_ascii_lowercase()
         && b[b.len() - 1] != b'-'
-        && b.iter().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == b'-');
+        && b.iter()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == b'-');
     if ok {
         return Ok(());
     }
@@ -82,11 +83,17 @@ fn check_app(s: &str) -> Result<(), BadName> {
 
 fn check_type(s: &str) -> Result<(), BadName> {
     let b = s.as_bytes();
-    if (1..=63).contains(&b.len()) && b[0] != b'-' && b.iter().all(|c| c.is_ascii_alphanumeric() || *c == b'_' || *c == b'-')
+    if (1..=63).contains(&b.len())
+        && b[0] != b'-'
+        && b.iter()
+            .all(|c| c.is_ascii_alphanumeric() || *c == b'_' || *c == b'-')
     {
         return Ok(());
     }
-    Err(BadName(format!("{:?} is no process type: use 1 to 63 letters, digits, '_' and '-', such as \"web\".", shorten(s))))
+    Err(BadName(format!(
+        "{:?} is no process type: use 1 to 63 letters, digits, '_' and '-', such as \"web\".",
+        shorten(s)
+    )))
 }
 
 fn check_key(s: &str) -> Result<(), BadName> {
@@ -149,10 +156,22 @@ impl fmt::Debug for DynoName {
 impl FromStr for DynoName {
     type Err = BadName;
     fn from_str(s: &str) -> Result<Self, BadName> {
-        let bad = || BadName(format!("{:?} is no dyno name: expected something like web.1", shorten(s)));
+        let bad = || {
+            BadName(format!(
+                "{:?} is no dyno name: expected something like web.1",
+                shorten(s)
+            ))
+        };
         let (kind, index) = s.rsplit_once('.').ok_or_else(bad)?;
-        let index: u32 = index.parse().ok().filter(|i| *i > 0 && !index.starts_with(['0', '+'])).ok_or_else(bad)?;
-        Ok(DynoName { kind: kind.parse().map_err(|_| bad())?, index })
+        let index: u32 = index
+            .parse()
+            .ok()
+            .filter(|i| *i > 0 && !index.starts_with(['0', '+']))
+            .ok_or_else(bad)?;
+        Ok(DynoName {
+            kind: kind.parse().map_err(|_| bad())?,
+            index,
+        })
     }
 }
 impl Serialize for DynoName {
@@ -162,7 +181,9 @@ impl Serialize for DynoName {
 }
 impl<'de> Deserialize<'de> for DynoName {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(d)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -173,10 +194,31 @@ mod tests {
 
     #[test]
     fn app_names() {
-        for ok in ["ab", "my-app", "app1", "app10", "a0", "a23456789012345678901234567890"] {
+        for ok in [
+            "ab",
+            "my-app",
+            "app1",
+            "app10",
+            "a0",
+            "a23456789012345678901234567890",
+        ] {
             assert!(ok.parse::<AppName>().is_ok(), "{ok}");
         }
-        for bad in ["", "a", "1a", "-a", "a-", "A", "a_b", "a b", "a/b", "..", "é", "a234567890123456789012345678901", "a\n"] {
+        for bad in [
+            "",
+            "a",
+            "1a",
+            "-a",
+            "a-",
+            "A",
+            "a_b",
+            "a b",
+            "a/b",
+            "..",
+            "é",
+            "a234567890123456789012345678901",
+            "a\n",
+        ] {
             assert!(bad.parse::<AppName>().is_err(), "{bad:?}");
         }
     }
@@ -184,7 +226,17 @@ mod tests {
     #[test]
     fn dyno_names() {
         assert_eq!("web.1".parse::<DynoName>().unwrap().to_string(), "web.1");
-        for bad in ["web", "web.", "web.0", "web.01", "web.-1", "web.+1", ".1", "we b.1", "web.99999999999"] {
+        for bad in [
+            "web",
+            "web.",
+            "web.0",
+            "web.01",
+            "web.-1",
+            "web.+1",
+            ".1",
+            "we b.1",
+            "web.99999999999",
+        ] {
             assert!(bad.parse::<DynoName>().is_err(), "{bad}");
         }
     }

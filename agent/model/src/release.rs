@@ -18,10 +18,16 @@ impl SlugDigest {
 impl FromStr for SlugDigest {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
-        if s.len() == 64 && s.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        if s.len() == 64
+            && s.bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        {
             Ok(SlugDigest(s.to_owned()))
         } else {
-            Err(format!("{:?} is no slug digest: expected 64 hex digits", s.chars().take(80).collect::<String>()))
+            Err(format!(
+                "{:?} is no slug digest: expected 64 hex digits",
+                s.chars().take(80).collect::<String>()
+            ))
         }
     }
 }
@@ -37,7 +43,9 @@ impl fmt::Debug for SlugDigest {
 }
 impl<'de> Deserialize<'de> for SlugDigest {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(d)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -210,18 +210,29 @@ impl Frame {
         }
         let t = buf[0];
         let p: Vec<u8> = buf.drain(..5 + len).skip(5).collect();
-        let int = |p: &[u8]| p.try_into().map(i32::from_be_bytes).map_err(|_| format!("frame {t} of {len} bytes"));
+        let int = |p: &[u8]| {
+            p.try_into()
+                .map(i32::from_be_bytes)
+                .map_err(|_| format!("frame {t} of {len} bytes"))
+        };
         Ok(Some(match (t, len) {
             (0, _) => Frame::Stdin(p),
             (1, _) => Frame::Stdout(p),
             (2, _) => Frame::Stderr(p),
             (3, 0) => Frame::StdinEof,
             (4, 0) => Frame::Attach,
-            (5, 4) => Frame::Resize(u16::from_be_bytes([p[0], p[1]]), u16::from_be_bytes([p[2], p[3]])),
+            (5, 4) => Frame::Resize(
+                u16::from_be_bytes([p[0], p[1]]),
+                u16::from_be_bytes([p[2], p[3]]),
+            ),
             (6, 4) => Frame::Signal(int(&p)?),
             (7, 0) => Frame::Kill,
             (8, 0) => Frame::AskListening,
-            (9, n) if n % 2 == 0 => Frame::Listening(p.chunks(2).map(|c| u16::from_be_bytes([c[0], c[1]])).collect()),
+            (9, n) if n % 2 == 0 => Frame::Listening(
+                p.chunks(2)
+                    .map(|c| u16::from_be_bytes([c[0], c[1]]))
+                    .collect(),
+            ),
             (10, 5) => Frame::Exited(match p[0] {
                 0 => Exit::Code(int(&p[1..])?),
                 1 => Exit::Signal(int(&p[1..])?),

@@ -1,0 +1,65 @@
+//! Orders, in the imperative. The order inside one plan does not matter; an action may fail or vanish.
+
+use hokku_model::{AppId, DynoId, DynoName, Micros, route::RouteTable};
+use std::time::Duration;
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Start a formation dyno of this release. The loop chooses id and port and applies `Ordered` before it acts.
+    Start {
+        /// Whose.
+        app: AppId,
+        /// `web.1`
+        name: DynoName,
+        /// Which release.
+        version: u32,
+    },
+    /// Send this table to the router.
+    Route {
+        /// The whole table, with the next version number.
+        table: RouteTable,
+    },
+    /// Ask the router to report when nothing is in flight to a dyno that has left the table.
+    Drain {
+        /// Which.
+        dyno: DynoId,
+        /// After this the router cuts what is left.
+        deadline: Duration,
+    },
+    /// Send SIGTERM to all processes of the dyno.
+    Stop {
+        /// Which.
+        dyno: DynoId,
+    },
+    /// Kill all processes of the dyno.
+    Kill {
+        /// Which.
+        dyno: DynoId,
+    },
+    /// Commit: the candidate is current now. Nothing old is taken out of the routes before this is committed.
+    Promote {
+        /// Whose.
+        app: AppId,
+        /// Which release.
+        version: u32,
+    },
+    /// Commit: the candidate failed. The current release stays.
+    Abandon {
+        /// Whose.
+        app: AppId,
+        /// Which release.
+        version: u32,
+        /// Why, in words for the pusher: which dyno, what it did, what to do.
+        reason: String,
+    },
+}
+
+/// What to do, why, and when to look again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Each action with its reason, a sentence for `ps:why` and the debug log.
+    pub actions: Vec<(Action, String)>,
+    /// Plan again at this time at the latest, even when no event comes.
+    pub wake_at: Option<Micros>,
+}

@@ -1,0 +1,46 @@
+//! What should be: derived from the store after each commit, read by the plan, changed by nobody else.
+
+use hokku_model::{AppId, AppName, Micros, ProcessType, app::Restarts, release::SlugDigest};
+use std::collections::BTreeMap;
+
+/// The wishes for one node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Desired {
+    /// Grows with each commit of the store.
+    pub generation: u64,
+    /// The apps.
+    pub apps: BTreeMap<AppId, AppWish>,
+}
+
+/// The wishes for one app.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppWish {
+    /// For the routes and the lines of the log.
+    pub name: AppName,
+    /// Wanted dynos per process type; types that the release does not have are ignored.
+    pub formation: BTreeMap<ProcessType, u32>,
+    /// What serves.
+    pub current: Option<ReleaseWish>,
+    /// What is being rolled out: its web dynos are started beside the current ones; promoted when all answer,
+    /// abandoned when one fails.
+    pub candidate: Option<ReleaseWish>,
+    /// Dynos ordered to start before the newest order that names them are replaced, with the care of a rollout.
+    pub restarts: Restarts,
+    /// Maintenance page on.
+    pub maintenance: bool,
+    /// Lower-case host names, the default one first.
+    pub hosts: Vec<String>,
+}
+
+/// The part of a release that the plan looks at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReleaseWish {
+    /// Its number.
+    pub version: u32,
+    /// What to run; a release without a slug runs nothing.
+    pub slug: Option<SlugDigest>,
+    /// Commands by process type.
+    pub process_types: BTreeMap<ProcessType, String>,
+    /// When it was made.
+    pub created_at: Micros,
+}
