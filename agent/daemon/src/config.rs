@@ -1,1 +1,197 @@
-//! (being laid)
+//! The agent's settings: a TOML file, over it flags and environment; every unknown key is refused.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// All settings, with their defaults.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where state lives. Mode 0700.
+    pub data_dir: PathBuf,
+    /// The Unix socket for root and the agent's own user; no token needed there. Default `<data_dir>/run/hokkud.sock`.
+    pub socket: Option<PathBuf>,
+    /// Where the API and git over HTTP listen. Loopback unless TLS ends in front of it.
+    pub api_listen: SocketAddr,
+    /// How people reach the API, as shown in git URLs; default `http://<api_listen>`.
+    pub api_url: Option<String>,
+    /// Where the router takes requests.
+    pub router_listen: Vec<SocketAddr>,
+    /// Apps are reached at `<name>.<apps_domain>`.
+    pub apps_domain: String,
+    /// Start and watch the router from here; off where it is a unit of its own.
+    pub spawn_router: bool,
+    /// Ports given to web dynos, first and last.
+    pub dyno_ports: (u16, u16),
+    /// First Unix user id of apps under root.
+    pub first_uid: u32,
+    /// The branches whose push is built.
+    pub deploy_branches: Vec<String>,
+    /// The user whose sshd forced command may speak git here; see `hokkud ssh`.
+    pub git_user: Option<String>,
+    /// The authorized_keys file that `app keys:add` keeps; none: keys are kept but not written out.
+    pub authorized_keys: Option<PathBuf>,
+    /// Seconds a web dyno has to give its first answer (Heroku: 60).
+    pub boot_timeout: u64,
+    /// Seconds from SIGTERM to SIGKILL (Heroku: 30).
+    pub stop_grace: u64,
+    /// Builds.
+    pub build: BuildConfig,
+    /// Budgets in bytes for what may be deleted.
+    pub retain: Retain,
+}
+
+/// Settings of builds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BuildConfig {
+    /// Environment of every build: proxies, CA bundles, index URLs.
+    pub env: BTreeMap<String, String>,
+    /// Names of variables of the agent's own environment that builds get too.
+    pub pass_env: Vec<String>,
+    /// Seconds a build may take.
+    pub timeout: u64,
+    /// How many builds run at once.
+    pub parallel: usize,
+    /// Bytes of memory a build may use; 0 for no limit.
+    pub memory: u64,
+    /// A folder or URL with runtimes, asked before upstream.
+    pub runtime_mirror: Option<String>,
+    /// `heroku-22`, … as told to buildpacks.
+    pub stack: String,
+}
+
+/// Budgets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retain {
+    /// Slugs and unpacked releases of all apps, in bytes.
+    pub slugs: u64,
+    /// Logs of one app, in bytes.
+    pub logs: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            data_dir: "/var/lib/hokku".into(),
+            socket: None,
+            api_listen: ([127, 0, 0, 1], 5080).into(),
+            api_url: None,
+            router_listen: vec![([0, 0, 0, 0], 80).into()],
+            apps_domain: "localhost".into(),
+            spawn_router: true,
+            dyno_ports: (20_000, 29_999),
+            first_uid: 200_000,
+            deploy_branches: vec!["main".into(), "master".into()],
+            git_user: None,
+            authorized_keys: None,
+            boot_timeout: 60,
+            stop_grace: 30,
+            build: BuildConfig::default(),
+            retain: Retain::default(),
+        }
+    }
+}
+
+impl Default for BuildConfig {
+    fn default() -> BuildConfig {
+        BuildConfig {
+            env: BTreeMap::new(),
+            pass_env: [
+                "SSL_CERT_FILE",
+                "SSL_CERT_DIR",
+                "REQUESTS_CA_BUNDLE",
+                "NODE_EXTRA_CA_CERTS",
+                "PIP_CERT",
+                "CURL_CA_BUNDLE",
+            ]
+            .map(String::from)
+            .to_vec(),
+            timeout: 15 * 60,
+            parallel: 2,
+            memory: 0,
+            runtime_mirror: None,
+            stack: "heroku-22".into(),
+        }
+    }
+}
+
+impl Default for Retain {
+    fn default() -> Retain {
+        Retain {
+            slugs: 10 << 30,
+            logs: 64 << 20,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a settings file.
+    ///
+    /// # Errors
+    /// The file can't be read, or line and column of what is wrong in it.
+    pub fn load(path: &Path) -> anyhow::Result<Config> {
+        use anyhow::Context;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("can't read the settings file {}", path.display()))?;
+        toml::from_str(&text)
+            .with_context(|| format!("the settings file {} is not valid", path.display()))
+    }
+
+    /// The Unix socket's path.
+    pub fn socket(&self) -> PathBuf {
+        self.socket
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("run/hokkud.sock"))
+    }
+
+    /// The URL that people use for the API and git, without a slash at the end.
+    pub fn api_url(&self) -> String {
+        self.api_url.as_deref().map_or_else(
+            || format!("http://{}", self.api_listen),
+            |u| u.trim_end_matches('/').to_owned(),
+        )
+    }
+
+    /// The URL of an app's web page.
+    pub fn web_url(&self, app: &str) -> String {
+        let port = self.router_listen.first().map_or(80, SocketAddr::port);
+        let port = if port == 80 {
+            String::new()
+        } else {
+            format!(":{port}")
+        };
+        format!("http://{app}.{}{port}/", self.apps_domain)
+    }
+
+    /// The host name that always leads to an app.
+    pub fn default_host(&self, app: &str) -> String {
+        format!("{app}.{}", self.apps_domain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_are_refused_with_their_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let p = dir.path().join("hokku.toml");
+        std::fs::write(&p, "apps_domain = \"x.org\"\nboot_timout = 3\n").unwrap();
+        let e = format!("{:#}", Config::load(&p).unwrap_err());
+        assert!(e.contains("boot_timout") && e.contains("line 2"), "{e}");
+    }
+
+    #[test]
+    fn the_default_round_trips() {
+        let text = toml::to_string(&Config::default()).unwrap();
+        let again: Config = toml::from_str(&text).unwrap();
+        assert_eq!(again.web_url("a"), "http://a.localhost/");
+    }
+}

@@ -1,0 +1,160 @@
+//! What other rooms can ask of the loop.
+
+use bytes::Bytes;
+use hokku_model::{AppId, DynoId, dyno::DynoRecord};
+use std::{collections::BTreeMap, path::PathBuf};
+use tokio::sync::{mpsc, oneshot};
+
+/// A push to the deploy branch, before git moves the ref.
+#[derive(Debug)]
+pub struct PushOrder {
+    /// Which app.
+    pub app: AppId,
+    /// Who pushes, as e-mail or `root`.
+    pub user: String,
+    /// The commit, 40 hex digits.
+    pub commit: String,
+    /// The bare repository.
+    pub repository: PathBuf,
+    /// `GIT_*` variables of the hook, so that git finds the pushed objects in their quarantine.
+    pub git_env: Vec<(String, String)>,
+}
+
+/// What the pusher sees, as it happens.
+#[derive(Debug)]
+pub enum PushMessage {
+    /// Output, with line ends.
+    Output(Bytes),
+    /// The end: the ref may move, or not.
+    End {
+        /// True: the new release is what the router serves.
+        accepted: bool,
+    },
+}
+
+/// A one-off dyno.
+#[derive(Debug)]
+pub struct OneoffOrder {
+    /// Which app.
+    pub app: AppId,
+    /// Who asked.
+    pub user: String,
+    /// `run` unless the caller wants another name.
+    pub kind: hokku_model::ProcessType,
+    /// Program and arguments, unchanged; or one line for `bash -c`. A first word that is a process type of the
+    /// release stands for its command.
+    pub command: Command,
+    /// More environment, over the config vars.
+    pub env: BTreeMap<String, String>,
+    /// Someone will attach: the process waits for that. Otherwise its output goes to the app's log.
+    pub attach: bool,
+    /// Rows and columns of a terminal; `None` for three pipes. Only with `attach`.
+    pub pty: Option<(u16, u16)>,
+    /// Seconds after which it is killed.
+    pub time_to_live: Option<u64>,
+}
+
+/// What a one-off runs.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// As it is.
+    Argv(Vec<String>),
+    /// A shell command line.
+    Line(String),
+}
+
+/// A dyno as `ps` shows it.
+#[derive(Clone, Debug)]
+pub struct DynoView {
+    /// Why it exists. For a crashed slot that waits for its back-off: the last dyno's.
+    pub record: DynoRecord,
+    /// `starting`, `up`, `crashed`, `stopping`.
+    pub state: &'static str,
+    /// When it came into that state.
+    pub since: hokku_model::Micros,
+    /// The shim's process id; 0 when none runs.
+    pub pid: i32,
+    /// Why, in words; empty when there is nothing to say.
+    pub why: String,
+}
+
+/// A message to the loop. Answers go through the `oneshot`s.
+#[derive(Debug)]
+pub enum Order {
+    /// See [`Handle::push`].
+    Push(PushOrder, mpsc::Sender<PushMessage>),
+    /// See [`Handle::run`].
+    Run(OneoffOrder, oneshot::Sender<Result<DynoRecord, String>>),
+    /// See [`Handle::dynos`].
+    Dynos(Option<AppId>, oneshot::Sender<Vec<DynoView>>),
+    /// See [`Handle::stop`].
+    Stop(DynoId),
+}
+
+/// The way to the loop; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    orders: mpsc::Sender<Order>,
+    supervisor: crate::supervisor::Supervisor,
+    logs: crate::logs::Logs,
+}
+
+impl Handle {
+    /// Puts a handle together; `run` does it.
+    pub fn new(
+        orders: mpsc::Sender<Order>,
+        supervisor: crate::supervisor::Supervisor,
+        logs: crate::logs::Logs,
+    ) -> Handle {
+        Handle {
+            orders,
+            supervisor,
+            logs,
+        }
+    }
+
+    /// Builds and rolls out a commit. Messages come until `End`; dropping the receiver cancels a build that still
+    /// waits or runs (a rollout that has begun goes on). A receiver that ends without `End` means: rejected, the agent
+    /// is stopping.
+    pub async fn push(&self, order: PushOrder) -> mpsc::Receiver<PushMessage> {
+        let (tx, rx) = mpsc::channel(64);
+        let _ = self.orders.send(Order::Push(order, tx)).await;
+        rx
+    }
+
+    /// Starts a one-off dyno of the app's current release.
+    ///
+    /// # Errors
+    /// In words for the caller: nothing is deployed yet, the limit of one-off dynos is reached, it can't be started.
+    pub async fn run(&self, order: OneoffOrder) -> Result<DynoRecord, String> {
+        let (tx, rx) = oneshot::channel();
+        let _ = self.orders.send(Order::Run(order, tx)).await;
+        rx.await
+            .unwrap_or_else(|_| Err("the agent is stopping; try again in a moment".into()))
+    }
+
+    /// The dynos of one app, or of all, sorted by app and name; crashed slots that wait for their back-off included.
+    pub async fn dynos(&self, app: Option<AppId>) -> Vec<DynoView> {
+        let (tx, rx) = oneshot::channel();
+        let _ = self.orders.send(Order::Dynos(app, tx)).await;
+        rx.await.unwrap_or_default()
+    }
+
+    /// Stops one dyno. One of the formation comes back by itself, as on Heroku.
+    pub async fn stop(&self, dyno: DynoId) {
+        let _ = self.orders.send(Order::Stop(dyno)).await;
+    }
+
+    /// Attaches to a one-off dyno that was started with `attach`.
+    ///
+    /// # Errors
+    /// It is gone, or was not started to be attached to.
+    pub async fn attach(&self, dyno: DynoId) -> anyhow::Result<crate::sys::shim::ShimConn> {
+        self.supervisor.attach(dyno).await
+    }
+
+    /// The logs, for those who only have this handle.
+    pub fn logs(&self) -> &crate::logs::Logs {
+        &self.logs
+    }
+}

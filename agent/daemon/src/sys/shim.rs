@@ -1,0 +1,5 @@
+//! (being laid)
+
+/// A connection to a shim.
+#[derive(Debug)]
+pub struct ShimConn;
