@@ -93,10 +93,20 @@ struct Router {
 }
 
 fn ports(text: &str) -> Result<(u16, u16), String> {
-    let (a, b) = text.split_once('-').ok_or("expected two ports with a dash between them, such as 20000-29999")?;
-    let port = |s: &str| s.trim().parse::<u16>().map_err(|_| format!("{s:?} is no port"));
+    let (a, b) = text
+        .split_once('-')
+        .ok_or("expected two ports with a dash between them, such as 20000-29999")?;
+    let port = |s: &str| {
+        s.trim()
+            .parse::<u16>()
+            .map_err(|_| format!("{s:?} is no port"))
+    };
     let (a, b) = (port(a)?, port(b)?);
-    if a == 0 || a > b { Err(format!("{a}-{b} is no range of ports")) } else { Ok((a, b)) }
+    if a == 0 || a > b {
+        Err(format!("{a}-{b} is no range of ports"))
+    } else {
+        Ok((a, b))
+    }
 }
 
 impl Serve {
@@ -137,7 +147,9 @@ fn main() -> ExitCode {
         Command::Hook { name } => return git::hook::main(&name),
         Command::Ssh { socket, key } => return git::ssh::main(&socket, &key),
         Command::StopAll { data_dir } => run::stop_all(&data_dir),
-        Command::CheckConfig { file } => Config::load(&file).map(|_| println!("{} is valid", file.display())),
+        Command::CheckConfig { file } => {
+            Config::load(&file).map(|_| println!("{} is valid", file.display()))
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

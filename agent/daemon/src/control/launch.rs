@@ -32,7 +32,13 @@ impl Launch {
     /// A member of the formation.
     pub fn formation(record: DynoRecord) -> Launch {
         let command = Command::Line(record.command.clone());
-        Launch { record, command, env: BTreeMap::new(), output: None, seconds: None }
+        Launch {
+            record,
+            command,
+            env: BTreeMap::new(),
+            output: None,
+            seconds: None,
+        }
     }
 
     /// A one-off; `output` is where it goes when someone attaches.
@@ -43,7 +49,13 @@ impl Launch {
         output: Option<Output>,
         seconds: Option<u64>,
     ) -> Launch {
-        Launch { record, command, env, output, seconds }
+        Launch {
+            record,
+            command,
+            env,
+            output,
+            seconds,
+        }
     }
 
     /// The order for the supervisor. Unpacks the slug where its tree is gone.
@@ -52,15 +64,23 @@ impl Launch {
     /// The slug is damaged or gone, the config vars can't be read.
     pub async fn order(self, hands: &Hands) -> anyhow::Result<StartOrder> {
         let record = self.record;
-        let app = hands.ops.find(&record.app.to_string()).await.context("the app is gone")?;
-        let release = hands.ops.get(record.app, record.version).await.context("the release is gone")?;
+        let app = hands.ops.app(record.app).await?;
+        let release = hands.ops.release(record.app, record.version).await?;
         let slug = release.slug.as_ref().context("the release has no slug")?;
-        let tree = hands.slugs.unpacked(record.app, app.uid, &slug.digest).await?;
-        let mut env: BTreeMap<String, String> =
-            [("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"), ("LANG", "C.UTF-8")]
-                .map(|(k, v)| (k.to_owned(), v.to_owned()))
-                .into();
-        env.extend(hands.ops.release_env(record.app, record.version).await.context("the config vars can't be read")?);
+        let tree = hands
+            .slugs
+            .unpacked(record.app, app.uid, &slug.digest)
+            .await?;
+        let mut env: BTreeMap<String, String> = [
+            (
+                "PATH",
+                "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+            ),
+            ("LANG", "C.UTF-8"),
+        ]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .into();
+        env.extend(hands.ops.release_env(record.app, record.version).await?);
         env.extend(self.env);
         env.extend(platform(&hands.config, &record, &release));
         let mut argv = vec!["bash".into(), "-c".into(), BOOT.into(), "hokku".into()];
@@ -81,19 +101,31 @@ impl Launch {
         };
         let probe = record.port.map(|port| probe(&hands.config, &record, port));
         let spec = ShimSpec {
-            dir: hands.config.data_dir.join("dynos").join(record.id.to_string()),
+            dir: hands
+                .config
+                .data_dir
+                .join("dynos")
+                .join(record.id.to_string()),
             argv,
             env: env.into_iter().collect(),
             cwd: "/app".into(),
-            isolation: hands.isolation.of(app.uid),
+            isolation: hands.walls.of(app.uid),
             app: AppTree::Overlay { lower: vec![tree] },
             binds: vec![],
             output,
-            limits: Limits { nofile: Some(65_536), seconds: self.seconds, ..Limits::default() },
+            limits: Limits {
+                nofile: Some(65_536),
+                seconds: self.seconds,
+                ..Limits::default()
+            },
             hide: vec![hands.config.data_dir.clone()],
             hostname: record.name.to_string(),
         };
-        Ok(StartOrder { record, spec, probe })
+        Ok(StartOrder {
+            record,
+            spec,
+            probe,
+        })
     }
 }
 
@@ -107,14 +139,25 @@ pub(super) fn probe(config: &Config, record: &DynoRecord, port: u16) -> Probe {
 }
 
 /// What the platform itself tells a process (Dev Center "Dyno Metadata").
-fn platform(config: &Config, record: &DynoRecord, release: &hokku_model::release::Release) -> Vec<(String, String)> {
-    let commit = release.slug.as_ref().map(|s| s.commit.clone()).unwrap_or_default();
+fn platform(
+    config: &Config,
+    record: &DynoRecord,
+    release: &hokku_model::release::Release,
+) -> Vec<(String, String)> {
+    let commit = release
+        .slug
+        .as_ref()
+        .map(|s| s.commit.clone())
+        .unwrap_or_default();
     let mut vars = vec![
         ("HOME", "/app".to_owned()),
         ("DYNO", record.name.to_string()),
         ("HEROKU_APP_ID", record.app.to_string()),
         ("HEROKU_APP_NAME", record.app_name.to_string()),
-        ("HEROKU_APP_DEFAULT_DOMAIN_NAME", config.default_host(record.app_name.as_str())),
+        (
+            "HEROKU_APP_DEFAULT_DOMAIN_NAME",
+            config.default_host(record.app_name.as_str()),
+        ),
         ("HEROKU_DYNO_ID", record.id.to_string()),
         ("HEROKU_RELEASE_VERSION", format!("v{}", record.version)),
         ("HEROKU_RELEASE_CREATED_AT", rfc3339(release.created_at)),
@@ -129,5 +172,7 @@ fn platform(config: &Config, record: &DynoRecord, release: &hokku_model::release
 }
 
 fn rfc3339(at: hokku_model::Micros) -> String {
-    jiff::Timestamp::from_microsecond(at.0).map(|t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
+    jiff::Timestamp::from_microsecond(at.0)
+        .map(|t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+        .unwrap_or_default()
 }

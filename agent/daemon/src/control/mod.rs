@@ -60,7 +60,7 @@ pub struct Hands {
     /// Logs.
     pub logs: Logs,
     /// What keeps dynos apart on this host.
-    pub isolation: Walls,
+    pub walls: Walls,
 }
 
 /// What keeps dynos apart on this host.
@@ -122,9 +122,12 @@ pub(crate) enum Internal {
 
 impl Control {
     /// Adopts what runs, then loops until shutdown. Dynos, router and their connections live on.
-    pub async fn run(hands: Hands, mut ears: Ears) {
+    ///
+    /// # Errors
+    /// The store can't be read at the start.
+    pub async fn run(hands: Hands, mut ears: Ears) -> anyhow::Result<()> {
         let (events, internal) = mpsc::channel(1024);
-        let desired = hands.ops.desired().await;
+        let desired = hands.ops.desired().await?;
         let mut control = Control {
             hands,
             desired,
@@ -140,17 +143,25 @@ impl Control {
             let wake_at = control.settle();
             tokio::select! {
                 biased;
-                changed = ears.shutdown.changed() => if changed.is_err() || *ears.shutdown.borrow() { return },
+                changed = ears.shutdown.changed() => if changed.is_err() || *ears.shutdown.borrow() { return Ok(()) },
                 Some(fact) = ears.facts.recv() => control.fact(fact),
                 Some(report) = ears.reports.recv() => control.report(report),
                 Some(internal) = control.internal.recv() => control.internal(internal),
                 Ok(()) = ears.bell.changed() => {
                     ears.bell.borrow_and_update();
-                    control.desired = control.hands.ops.desired().await;
+                    control.reread().await;
                 }
                 Some(order) = ears.orders.recv() => control.order(order),
                 () = sleep_until(wake_at) => {}
             }
+        }
+    }
+
+    /// Takes the newest wishes. A store that can't be read changes nothing: the apps go on as they are.
+    async fn reread(&mut self) {
+        match self.hands.ops.desired().await {
+            Ok(desired) => self.desired = desired,
+            Err(e) => tracing::error!("the store can't be read, the last known wishes stay: {e}"),
         }
     }
 
@@ -167,9 +178,15 @@ impl Control {
             count += 1;
             let routed = routed.contains(&record.id);
             if !routed && let Some(port) = record.port {
-                self.hands.supervisor.probe(record.id, launch::probe(&self.hands.config, &record, port));
+                self.hands
+                    .supervisor
+                    .probe(record.id, launch::probe(&self.hands.config, &record, port));
             }
-            self.apply(&Event::Adopted { record, routed, pid: found.pid });
+            self.apply(&Event::Adopted {
+                record,
+                routed,
+                pid: found.pid,
+            });
         }
         if count > 0 {
             tracing::info!(count, "adopted running dynos");
@@ -180,7 +197,10 @@ impl Control {
     fn settle(&mut self) -> Option<Micros> {
         let mut wake_at = None;
         for _ in 0..ROUNDS {
-            let Plan { actions, wake_at: at } = plan(&self.desired, &self.observed, Micros::now());
+            let Plan {
+                actions,
+                wake_at: at,
+            } = plan(&self.desired, &self.observed, Micros::now());
             wake_at = at;
             if actions.is_empty() {
                 break;
@@ -196,7 +216,9 @@ impl Control {
 
     fn apply(&mut self, event: &Event) {
         for note in self.observed.apply(event, Micros::now()) {
-            self.hands.logs.write(note.app, "heroku", &note.dyno, &note.text);
+            self.hands
+                .logs
+                .write(note.app, "heroku", &note.dyno, &note.text);
         }
     }
 
@@ -278,17 +300,32 @@ impl Control {
     fn sweep(&self) {
         let hands = self.hands.clone();
         let alive: BTreeSet<String> = self.observed.dynos.keys().map(DynoId::to_string).collect();
-        let running: Vec<_> =
-            self.observed.dynos.values().filter_map(|d| d.record.slug.clone().map(|s| (d.record.app, s))).collect();
+        let running: Vec<_> = self
+            .observed
+            .dynos
+            .values()
+            .filter_map(|d| d.record.slug.clone().map(|s| (d.record.app, s)))
+            .collect();
         tokio::spawn(async move {
-            let mut keep = hands.ops.kept_slugs().await;
+            let Ok(mut keep) = hands.ops.kept_slugs().await else {
+                return;
+            };
             keep.extend(running);
-            let apps: Vec<_> = hands.ops.list().await.unwrap_or_default().into_iter().map(|a| a.id).collect();
+            let apps: Vec<_> = hands
+                .ops
+                .apps()
+                .await
+                .unwrap_or_default()
+                .into_iter()
+                .map(|a| a.id)
+                .collect();
             let config = hands.config.clone();
             let _ = tokio::task::spawn_blocking(move || {
                 hands.slugs.sweep(&keep, config.retain.slugs);
                 for app in apps {
-                    hands.logs.sweep(app, |id| alive.contains(id), config.retain.logs);
+                    hands
+                        .logs
+                        .sweep(app, |id| alive.contains(id), config.retain.logs);
                 }
             })
             .await;

@@ -10,24 +10,51 @@ const MOST_ONEOFFS: usize = 50;
 
 impl Control {
     /// Starts a one-off of the current release; the asker is answered once its process runs.
-    pub(super) fn oneoff(&mut self, order: OneoffOrder, answer: oneshot::Sender<Result<DynoRecord, String>>) {
+    pub(super) fn oneoff(
+        &mut self,
+        order: OneoffOrder,
+        answer: oneshot::Sender<Result<DynoRecord, String>>,
+    ) {
         let refuse = |answer: oneshot::Sender<_>, why: String| drop(answer.send(Err(why)));
-        let Some(wish) = self.desired.apps.get(&order.app) else { return refuse(answer, "the app is gone".into()) };
+        let Some(wish) = self.desired.apps.get(&order.app) else {
+            return refuse(answer, "the app is gone".into());
+        };
         let Some(release) = wish.current.as_ref().filter(|r| r.slug.is_some()) else {
-            let why = format!("{} has no code yet, so there is nothing to run in: push it first.", wish.name);
+            let why = format!(
+                "{} has no code yet, so there is nothing to run in: push it first.",
+                wish.name
+            );
             return refuse(answer, why);
         };
         let mine = |d: &&hokku_core::observed::Dyno| d.record.app == order.app && d.record.oneoff;
         if self.observed.dynos.values().filter(mine).count() >= MOST_ONEOFFS {
-            let why = format!("{} already has {MOST_ONEOFFS} one-off dynos: stop some with `app ps:stop`.", wish.name);
+            let why = format!(
+                "{} already has {MOST_ONEOFFS} one-off dynos: stop some with `app ps:stop`.",
+                wish.name
+            );
             return refuse(answer, why);
         }
         let command = resolve(order.command, |word| {
-            release.process_types.iter().find(|(t, _)| t.as_str() == word).map(|(_, c)| c.clone())
+            release
+                .process_types
+                .iter()
+                .find(|(t, _)| t.as_str() == word)
+                .map(|(_, c)| c.clone())
         });
-        let taken = |index| self.observed.dynos.values().any(|d| d.record.app == order.app && d.record.name.index == index);
-        let Some(index) = (0..100).map(|_| 1000 + random() % 9000).find(|i| !taken(*i)) else {
-            return refuse(answer, "no free number was found for the dyno; try again".into());
+        let taken = |index| {
+            self.observed
+                .dynos
+                .values()
+                .any(|d| d.record.app == order.app && d.record.name.index == index)
+        };
+        let Some(index) = (0..100)
+            .map(|_| 1000 + random() % 9000)
+            .find(|i| !taken(*i))
+        else {
+            return refuse(
+                answer,
+                "no free number was found for the dyno; try again".into(),
+            );
         };
         let record = DynoRecord {
             id: DynoId(uuid::Uuid::now_v7().as_u128()),
@@ -45,16 +72,27 @@ impl Control {
             oneoff: true,
         };
         let output = order.attach.then_some(Output::Attached { pty: order.pty });
-        self.apply(&Event::Ordered { record: record.clone() });
+        self.apply(&Event::Ordered {
+            record: record.clone(),
+        });
         self.asked.insert(record.id, answer);
-        self.launch(Launch::oneoff(record, command, order.env, output, order.time_to_live));
+        self.launch(Launch::oneoff(
+            record,
+            command,
+            order.env,
+            output,
+            order.time_to_live,
+        ));
     }
 }
 
 /// A first word that is a process type stands for its command; the rest is appended (Dev Center "One-Off Dynos").
 fn resolve(command: Command, of_type: impl Fn(&str) -> Option<String>) -> Command {
     match command {
-        Command::Argv(words) => match words.split_first().and_then(|(first, rest)| Some((of_type(first)?, rest))) {
+        Command::Argv(words) => match words
+            .split_first()
+            .and_then(|(first, rest)| Some((of_type(first)?, rest)))
+        {
             Some((line, [])) => Command::Line(line),
             Some((line, rest)) => Command::Line(format!("{line} {}", shell_words::join(rest))),
             None => Command::Argv(words),
@@ -88,7 +126,13 @@ mod tests {
         assert_eq!(show(Command::Line("worker".into())), "line rake jobs");
         assert_eq!(show(Command::Line("worker -v".into())), "line rake jobs -v");
         assert_eq!(show(Command::Line("ls; worker".into())), "line ls; worker");
-        assert_eq!(show(Command::Argv(vec!["worker".into(), "a b".into()])), "line rake jobs 'a b'");
-        assert_eq!(show(Command::Argv(vec!["echo".into(), "$X".into()])), r#"argv ["echo", "$X"]"#);
+        assert_eq!(
+            show(Command::Argv(vec!["worker".into(), "a b".into()])),
+            "line rake jobs 'a b'"
+        );
+        assert_eq!(
+            show(Command::Argv(vec!["echo".into(), "$X".into()])),
+            r#"argv ["echo", "$X"]"#
+        );
     }
 }

@@ -26,14 +26,21 @@ impl Queue {
     pub fn add(&mut self, order: PushOrder, to: Pusher) {
         if let Some(running) = self.running.get(&order.app) {
             let seconds = Micros::now().since(running.since).as_secs();
-            say(&to, &format!(
-                "-----> Waiting: {} is deploying {} since {seconds} s; this push goes next\n",
-                running.user, short(&running.commit)
-            ));
+            say(
+                &to,
+                &format!(
+                    "-----> Waiting: {} is deploying {} since {seconds} s; this push goes next\n",
+                    running.user,
+                    short(&running.commit)
+                ),
+            );
         }
         let by = format!("{} by {}", short(&order.commit), order.user);
         if let Some((_, older)) = self.waiting.insert(order.app, (order, to)) {
-            say(&older, &format!(" !     Push rejected: superseded by a newer push of {by}.\n"));
+            say(
+                &older,
+                &format!(" !     Push rejected: superseded by a newer push of {by}.\n"),
+            );
             let _ = older.try_send(PushMessage::End { accepted: false });
         }
     }
@@ -41,9 +48,16 @@ impl Queue {
     /// The next push whose turn it is, marked as running. Pushers who went away are forgotten.
     pub fn next(&mut self) -> Option<(PushOrder, Pusher)> {
         self.waiting.retain(|_, (_, to)| !to.is_closed());
-        let app = *self.waiting.keys().find(|app| !self.running.contains_key(app))?;
+        let app = *self
+            .waiting
+            .keys()
+            .find(|app| !self.running.contains_key(app))?;
         let (order, to) = self.waiting.remove(&app)?;
-        let running = Running { commit: order.commit.clone(), user: order.user.clone(), since: Micros::now() };
+        let running = Running {
+            commit: order.commit.clone(),
+            user: order.user.clone(),
+            since: Micros::now(),
+        };
         self.running.insert(app, running);
         Some((order, to))
     }
@@ -82,7 +96,8 @@ mod tests {
     #[test]
     fn one_runs_the_newest_waits_the_older_is_superseded() {
         let mut q = Queue::default();
-        let ((a, ta, _ra), (b, tb, mut rb), (c, tc, mut rc)) = (push(1, "aaaa"), push(1, "bbbb"), push(1, "cccc"));
+        let ((a, ta, _ra), (b, tb, mut rb), (c, tc, mut rc)) =
+            (push(1, "aaaa"), push(1, "bbbb"), push(1, "cccc"));
         q.add(a, ta);
         assert_eq!(q.next().unwrap().0.commit, "aaaa");
         q.add(b, tb);
