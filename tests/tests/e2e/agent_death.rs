@@ -114,39 +114,57 @@ fn the_router_killed_is_started_again() {
     eventually("requests are answered again", 20, || host.serves("shop"));
 }
 
-/// SIGKILL at many moments of a push: before, in and after each of its steps.
-fn killed_during_a_push(moments: impl Iterator<Item = u64>) {
+/// When the agent is to die during a push.
+enum When {
+    /// At this point of its code: `HOKKU_FAULT` of a debug build.
+    Point(&'static str),
+    /// So many milliseconds after `git push` began.
+    After(u64),
+}
+
+/// The agent dies during a push, again and again. Each time the app answers throughout, the next agent ends the rollout
+/// one way or the other, and the same push succeeds.
+fn killed_during_a_push(moments: impl IntoIterator<Item = When>) {
     let host = Host::start();
     let repo = host.deploy("shop");
     repo.write("mode", "slow:300");
     let mut served = "one".to_owned();
-    for (n, ms) in moments.enumerate() {
-        let version = format!("after-{ms}-ms");
+    for (n, when) in moments.into_iter().enumerate() {
+        let (version, what) = match when {
+            When::Point(p) => (p.to_owned(), format!("at {p}")),
+            When::After(ms) => (format!("ms-{ms}"), format!("after {ms} ms")),
+        };
+        if let When::Point(p) = when {
+            host.kill_agent();
+            host.start_agent_with(&[("HOKKU_FAULT", p)]);
+        }
         let commit = repo.version(&version);
         let load = host.load("shop", 50, 2);
         let c = repo.start_git(&["push", REMOTE, "main"]);
         let push = std::thread::spawn(move || Outcome::of(c, b"", 60));
-        std::thread::sleep(Duration::from_millis(ms));
-        host.kill_agent();
+        match when {
+            When::Point(_) => host.agent_ends(),
+            When::After(ms) => {
+                std::thread::sleep(Duration::from_millis(ms));
+                host.kill_agent();
+            }
+        }
         let pushed = push.join().expect("no panic");
         // With the agent gone, what served goes on serving.
         let now = host
             .serves("shop")
-            .unwrap_or_else(|| panic!("round {n}: nothing answers after {ms} ms\n{pushed}"));
-        assert!(now == served || now == version, "{now}\n{pushed}");
+            .unwrap_or_else(|| panic!("round {n}, {what}: nothing answers\n{pushed}"));
+        assert!(now == served || now == version, "{what}: {now}\n{pushed}");
         if pushed.status == 0 {
-            assert_eq!(now, version, "{pushed}");
+            assert_eq!(now, version, "{what}: {pushed}");
         }
         host.start_agent();
-        // The agent that comes back ends the rollout one way or the other, and the same push succeeds.
         let again = repo.push();
         assert_eq!(
             again.status, 0,
-            "round {n}, {ms} ms: {again}\nfirst: {pushed}"
+            "round {n}, {what}: {again}\nfirst: {pushed}"
         );
-        if repo.remote_head().as_deref() != Some(&commit) {
-            panic!("round {n}: the ref is not at the pushed commit\n{again}");
-        }
+        assert_eq!(repo.remote_head(), Some(commit), "{what}: {again}");
         if again.err().contains("Everything up-to-date") {
             eventually("what git has is what is served", 20, || {
                 (host.serves("shop")? == version).then_some(())
@@ -156,18 +174,27 @@ fn killed_during_a_push(moments: impl Iterator<Item = u64>) {
         }
         host.up("shop", &["web.1"]);
         let report = load.finish();
-        assert_eq!(report.failures, Vec::<String>::new(), "round {n}, {ms} ms");
+        assert_eq!(report.failures, Vec::<String>::new(), "round {n}, {what}");
         served = version;
     }
 }
 
 #[test]
-fn killed_in_the_middle_of_a_push_the_old_release_serves_and_the_same_push_succeeds() {
-    killed_during_a_push([100, 400].into_iter());
+fn killed_at_each_step_of_a_push_the_old_release_serves_and_the_same_push_succeeds() {
+    let points = [
+        "push-received",
+        "checked-out",
+        "built",
+        "released",
+        "before-promote",
+        "after-promote",
+        "routed",
+    ];
+    killed_during_a_push(points.map(When::Point));
 }
 
 #[test]
 #[ignore = "slow: run by .ci/run"]
-fn killed_at_any_step_of_a_push() {
-    killed_during_a_push((0..24).map(|n| n * 50));
+fn killed_at_any_moment_of_a_push() {
+    killed_during_a_push((0..24).map(|n| When::After(n * 50)));
 }

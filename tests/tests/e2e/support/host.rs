@@ -232,6 +232,11 @@ impl Host {
 
     /// Starts the agent again, on the same data, and waits until it answers.
     pub fn start_agent(&self) {
+        self.start_agent_with(&[]);
+    }
+
+    /// The same, with more environment.
+    pub fn start_agent_with(&self, env: &[(&str, &str)]) {
         let log = File::options()
             .create(true)
             .append(true)
@@ -241,6 +246,7 @@ impl Host {
             .command(&self.bin.join("hokkud").to_string_lossy())
             .arg("--config")
             .arg(self.settings_file())
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a descriptor"))
             .stderr(log)
@@ -261,6 +267,14 @@ impl Host {
             (TcpStream::connect(self.api()).is_ok() && TcpStream::connect(self.router()).is_ok())
                 .then_some(())
         });
+    }
+
+    /// Waits until the agent has ended by itself.
+    pub fn agent_ends(&self) {
+        let child = self.agent.lock().expect("no panic").take();
+        if let Some(mut c) = child {
+            eventually("the agent ends", 30, || c.try_wait().ok().flatten());
+        }
     }
 
     /// SIGKILL to the agent alone.
