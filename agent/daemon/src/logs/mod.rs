@@ -6,12 +6,26 @@
 //! What it never does: wait for a reader; a tail that is too slow is told how many lines it missed (L11).
 //! Who calls it: `control` (platform lines), `api` (log sessions). Where its tests are: beside the code.
 
+mod read;
+mod tail;
+
 use hokku_model::{
-    AppId,
+    AppId, DynoId,
     log::{LogFilter, LogLine},
 };
-use std::path::PathBuf;
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 use tokio::sync::mpsc;
+
+/// The most lines one session can ask back (Heroku keeps 1,500).
+pub const MOST_LINES: usize = 1500;
+
+/// Bytes of a log file before it is rotated.
+pub const ROTATE_AT: u64 = 8 << 20;
 
 /// The handle; cheap to clone.
 #[derive(Clone, Debug)]
@@ -20,27 +34,277 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Logs under this folder.
-    pub fn new(dir: PathBuf) -> Logs {
-        Logs { dir }
+    /// Logs under this folder; its sub-folders are made.
+    ///
+    /// # Errors
+    /// A folder can't be made.
+    pub fn open(dir: PathBuf) -> std::io::Result<Logs> {
+        for sub in ["dynos", "router", "platform"] {
+            fs::create_dir_all(dir.join(sub))?;
+        }
+        Ok(Logs { dir })
     }
 
-    /// The newest `n` lines (1500 at most) that pass the filter, oldest first.
-    pub async fn recent(&self, _app: AppId, _n: usize, _filter: LogFilter) -> Vec<LogLine> {
-        let _ = &self.dir;
-        vec![]
+    /// Where the shim of this dyno writes.
+    ///
+    /// # Errors
+    /// The app's folder can't be made.
+    pub fn dyno_file(&self, app: AppId, dyno: DynoId) -> std::io::Result<PathBuf> {
+        let dir = self.dir.join("dynos").join(app.to_string());
+        fs::create_dir_all(&dir)?;
+        Ok(dir.join(format!("{dyno}.log")))
     }
 
-    /// The newest `n` lines and then every new one, until the receiver is dropped.
-    pub async fn tail(
-        &self,
-        _app: AppId,
-        _n: usize,
-        _filter: LogFilter,
-    ) -> mpsc::Receiver<LogLine> {
-        mpsc::channel(1).1
+    /// Where the router writes, a file an app.
+    pub fn router_dir(&self) -> PathBuf {
+        self.dir.join("router")
     }
 
-    /// Appends a line of the platform's: source `app` or `heroku`, dyno such as `web.1` or `api`.
-    pub fn write(&self, _app: AppId, _source: &str, _dyno: &str, _text: &str) {}
+    /// The newest `n` lines (at most [`MOST_LINES`]) that pass the filter, oldest first.
+    pub async fn recent(&self, app: AppId, n: usize, filter: LogFilter) -> Vec<LogLine> {
+        let files = self.files(app);
+        tokio::task::spawn_blocking(move || {
+            read::newest(&files.snapshot(), n.min(MOST_LINES), &filter)
+        })
+        .await
+        .unwrap_or_default()
+    }
+
+    /// The newest `n` lines and then every new one, until the receiver is dropped. A receiver that does not keep up
+    /// gets an `Error L11` line with the number of lines it missed.
+    pub async fn tail(&self, app: AppId, n: usize, filter: LogFilter) -> mpsc::Receiver<LogLine> {
+        let (tx, rx) = mpsc::channel(1024.max(n.min(MOST_LINES)));
+        tokio::spawn(tail::follow(self.files(app), n.min(MOST_LINES), filter, tx));
+        rx
+    }
+
+    /// Appends a line of the platform's: source `app` or `heroku`, dyno such as `web.1` or `api`. A text of several
+    /// lines becomes several lines. A disk that is full loses the line, not the caller.
+    pub fn write(&self, app: AppId, source: &str, dyno: &str, text: &str) {
+        let path = self.dir.join("platform").join(format!("{app}.log"));
+        let time = now();
+        let lines: String = text
+            .lines()
+            .map(|l| format!("{time} {source}[{dyno}]: {l}\n"))
+            .collect();
+        if fs::metadata(&path).is_ok_and(|m| m.len() > ROTATE_AT) {
+            let _ = fs::rename(&path, path.with_extension("log.1"));
+        }
+        let file = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path);
+        if let Err(e) = file.and_then(|mut f| f.write_all(lines.as_bytes())) {
+            tracing::warn!(
+                "a line for the log of app {app} is lost: can't write {}: {e}",
+                path.display()
+            );
+        }
+    }
+
+    /// Deletes an app's logs.
+    pub fn forget(&self, app: AppId) {
+        let _ = fs::remove_dir_all(self.dir.join("dynos").join(app.to_string()));
+        for sub in ["router", "platform"] {
+            for ext in ["log", "log.1"] {
+                let _ = fs::remove_file(self.dir.join(sub).join(format!("{app}.{ext}")));
+            }
+        }
+    }
+
+    /// Deletes the oldest files of dynos that are gone until the app's logs fit the budget (bytes).
+    pub fn sweep(&self, app: AppId, alive: impl Fn(&str) -> bool, budget: u64) {
+        let dir = self.dir.join("dynos").join(app.to_string());
+        let mut files: Vec<_> = list(&dir)
+            .into_iter()
+            .filter_map(|p| {
+                fs::metadata(&p)
+                    .ok()
+                    .map(|m| (m.modified().ok(), m.len(), p))
+            })
+            .collect();
+        let mut total: u64 = files.iter().map(|f| f.1).sum();
+        files.sort();
+        for (_, len, path) in files {
+            if total <= budget {
+                return;
+            }
+            let id = path
+                .file_name()
+                .and_then(|n| n.to_str())
+                .and_then(|n| n.split('.').next())
+                .unwrap_or_default();
+            if !alive(id) && fs::remove_file(&path).is_ok() {
+                total -= len;
+            }
+        }
+    }
+
+    fn files(&self, app: AppId) -> Files {
+        Files {
+            dirs: vec![self.dir.join("dynos").join(app.to_string())],
+            root: self.dir.clone(),
+            app,
+        }
+    }
+}
+
+/// Where the lines of one app are.
+#[derive(Clone, Debug)]
+struct Files {
+    dirs: Vec<PathBuf>,
+    root: PathBuf,
+    app: AppId,
+}
+
+impl Files {
+    /// The files that are written to, without rotated ones.
+    fn live(&self) -> Vec<PathBuf> {
+        let mut all: Vec<PathBuf> = self
+            .dirs
+            .iter()
+            .flat_map(|d| list(d))
+            .filter(|p| p.extension().is_some_and(|e| e == "log"))
+            .collect();
+        all.extend(
+            ["router", "platform"].map(|s| self.root.join(s).join(format!("{}.log", self.app))),
+        );
+        all
+    }
+
+    /// All files with their lengths now, rotated ones too.
+    fn snapshot(&self) -> Vec<(PathBuf, u64)> {
+        self.live()
+            .into_iter()
+            .flat_map(|p| [p.with_extension("log.1"), p])
+            .filter_map(|p| fs::metadata(&p).ok().map(|m| (p, m.len())))
+            .collect()
+    }
+}
+
+fn list(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir)
+        .map(|d| d.flatten().map(|e| e.path()).collect())
+        .unwrap_or_default()
+}
+
+/// The time now as it stands at the head of a line.
+pub fn now() -> String {
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%S.%6f+00:00")
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn logs() -> (tempfile::TempDir, Logs) {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Logs::open(dir.path().join("logs")).unwrap();
+        (dir, logs)
+    }
+
+    fn line(i: usize, dyno: &str, text: &str) -> String {
+        format!(
+            "2026-11-21T12:00:{:02}.{:06}+00:00 app[{dyno}]: {text}\n",
+            i / 100,
+            i % 100
+        )
+    }
+
+    #[tokio::test]
+    async fn merges_files_by_time_and_filters() {
+        let (_d, logs) = logs();
+        let app = AppId(1);
+        let (a, b) = (
+            logs.dyno_file(app, DynoId(1)).unwrap(),
+            logs.dyno_file(app, DynoId(2)).unwrap(),
+        );
+        for i in 0..3000 {
+            let (f, d) = if i % 2 == 0 {
+                (&a, "web.1")
+            } else {
+                (&b, "worker.1")
+            };
+            let mut f = fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(f)
+                .unwrap();
+            f.write_all(line(i, d, &format!("n{i}")).as_bytes())
+                .unwrap();
+        }
+        let texts = |l: Vec<LogLine>| l.into_iter().map(|l| l.text).collect::<Vec<_>>();
+        assert_eq!(
+            texts(logs.recent(app, 3, LogFilter::default()).await),
+            ["n2997", "n2998", "n2999"]
+        );
+        let web = LogFilter {
+            dyno: Some("web".into()),
+            source: None,
+        };
+        assert_eq!(texts(logs.recent(app, 2, web).await), ["n2996", "n2998"]);
+        assert_eq!(
+            logs.recent(app, 9999, LogFilter::default()).await.len(),
+            MOST_LINES
+        );
+        assert!(
+            logs.recent(AppId(10), 10, LogFilter::default())
+                .await
+                .is_empty()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_tail_sees_every_line_once_over_rotation() {
+        let (_d, logs) = logs();
+        let app = AppId(1);
+        logs.write(app, "heroku", "web.1", "before");
+        let mut rx = logs.tail(app, 10, LogFilter::default()).await;
+        let next = async |rx: &mut mpsc::Receiver<LogLine>| {
+            tokio::time::timeout(Duration::from_secs(5), rx.recv())
+                .await
+                .unwrap()
+                .unwrap()
+                .text
+        };
+        assert_eq!(next(&mut rx).await, "before");
+        let path = logs.dyno_file(app, DynoId(5)).unwrap();
+        for i in 0..500 {
+            if i == 250 {
+                fs::rename(&path, path.with_extension("log.1")).unwrap();
+            }
+            let mut f = fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&path)
+                .unwrap();
+            f.write_all(line(i, "web.1", &i.to_string()).as_bytes())
+                .unwrap();
+        }
+        for i in 0..500 {
+            assert_eq!(next(&mut rx).await, i.to_string());
+        }
+        logs.write(app, "app", "api", "two\nlines");
+        assert_eq!(
+            (next(&mut rx).await, next(&mut rx).await),
+            ("two".into(), "lines".into())
+        );
+    }
+
+    #[tokio::test]
+    async fn sweeping_spares_the_living() {
+        let (_d, logs) = logs();
+        let app = AppId(1);
+        for i in 1..=4u128 {
+            fs::write(logs.dyno_file(app, DynoId(i)).unwrap(), vec![b'x'; 1000]).unwrap();
+        }
+        let alive = DynoId(1).to_string();
+        logs.sweep(app, |id| id == alive, 1500);
+        assert!(logs.dyno_file(app, DynoId(1)).unwrap().exists());
+        assert_eq!(list(&logs.dir.join("dynos").join(app.to_string())).len(), 1);
+    }
 }
