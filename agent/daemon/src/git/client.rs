@@ -37,16 +37,16 @@ pub async fn ask(socket: &Path, request: Request<Body>) -> Result<Response<Incom
         .context("the agent is too busy to answer; try again in a moment")?
 }
 
-/// The `message` of a JSON error answer, or its status when there is none.
+/// Why the agent refused, in its words: the body of git's paths, the `message` of the API's own answers.
 pub async fn refusal(answer: Response<Incoming>) -> String {
     use http_body_util::{BodyExt, Limited};
     let status = answer.status();
     let body = Limited::new(answer.into_body(), 64 * 1024).collect().await;
-    body.ok()
-        .and_then(|b| {
-            serde_json::from_slice::<hokku_model::api::ApiError>(&b.to_bytes())
-                .ok()
-                .map(|e| e.message)
-        })
-        .unwrap_or_else(|| format!("the agent answered with status {status}"))
+    let text = body
+        .ok()
+        .map(|b| String::from_utf8_lossy(&b.to_bytes()).trim().to_owned())
+        .filter(|t| !t.is_empty())
+        .unwrap_or_else(|| format!("the agent answered with status {status}"));
+    let text = serde_json::from_str::<hokku_model::api::ApiError>(&text).map_or(text, |e| e.message);
+    text.trim_end_matches('.').to_owned()
 }

@@ -13,6 +13,7 @@ use futures_util::TryStreamExt;
 use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 /// Bytes of ref lines taken; about a hundred thousand refs.
@@ -27,13 +28,16 @@ pub const GIT_ENV: [&str; 5] = [
     "GIT_SHALLOW_FILE",
 ];
 
-/// Runs the hook. `args` are those after `hook`; the result is the exit status. Reads standard input, prints to
-/// standard output, and needs the variables that the agent gave to the git it started.
-pub fn main(args: &[String]) -> i32 {
-    let run = || -> Result<i32> {
-        match args {
-            [name] if name == "pre-receive" => {}
-            _ => bail!("the only hook is: hokkud hook pre-receive"),
+/// Runs the hook of this name; the result is the exit status. Reads standard input, prints to standard output, and
+/// needs the variables that the agent gave to the git it started.
+pub fn main(name: &str) -> ExitCode {
+    ExitCode::from(run(name))
+}
+
+pub(super) fn run(name: &str) -> u8 {
+    let run = || -> Result<u8> {
+        if name != "pre-receive" {
+            bail!("The only hook is: hokkud hook pre-receive");
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -50,7 +54,7 @@ pub fn main(args: &[String]) -> i32 {
     })
 }
 
-async fn pre_receive() -> Result<i32> {
+async fn pre_receive() -> Result<u8> {
     let var = |name: &str| {
         std::env::var(name).with_context(|| {
             format!("{name} is not set: this repository belongs to hokku, push through its agent")
@@ -90,7 +94,7 @@ async fn pre_receive() -> Result<i32> {
                     .and_then(|()| out.flush())
                     .context("nobody reads any more")?;
             }
-            Ok(Some(Frame::End(code))) => return Ok(i32::from(code)),
+            Ok(Some(Frame::End(code))) => return Ok(code),
             _ => bail!(
                 "The agent stopped in the middle of this push. Push again as soon as it is back"
             ),

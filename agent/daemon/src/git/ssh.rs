@@ -11,7 +11,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use hokku_model::AppName;
 use hyper_util::rt::TokioIo;
-use std::{io::Write, path::PathBuf};
+use std::{io::Write, path::Path, process::ExitCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// What somebody asked for over SSH.
@@ -59,20 +59,20 @@ pub fn parse_command(command: &str) -> Result<Wish> {
     Ok(Wish::Git { service, app })
 }
 
-/// Runs the forced command. `args` are those after `ssh`: `--socket PATH --key ID`; the result is the exit status.
-/// What the client wants is in `SSH_ORIGINAL_COMMAND`.
-pub fn main(args: &[String]) -> i32 {
-    let run = || -> Result<i32> {
-        let (socket, key) = match args {
-            [a, socket, b, key] if a == "--socket" && b == "--key" => (socket, key),
-            _ => bail!("usage: hokkud ssh --socket PATH --key ID, as sshd's forced command"),
-        };
+/// Runs the forced command for the holder of the key with this id, over the agent's Unix socket; the result is the
+/// exit status. What the client wants is in `SSH_ORIGINAL_COMMAND`.
+pub fn main(socket: &Path, key: &str) -> ExitCode {
+    ExitCode::from(run(socket, key))
+}
+
+pub(super) fn run(socket: &Path, key: &str) -> u8 {
+    let run = || -> Result<u8> {
         let wish = parse_command(&std::env::var("SSH_ORIGINAL_COMMAND").unwrap_or_default())?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("can't start")?;
-        let code = runtime.block_on(serve(&PathBuf::from(socket), key, wish));
+        let code = runtime.block_on(serve(socket, key, wish));
         // a read of standard input may still be under way in a thread of its own
         runtime.shutdown_background();
         code
@@ -83,7 +83,7 @@ pub fn main(args: &[String]) -> i32 {
     })
 }
 
-async fn serve(socket: &std::path::Path, key: &str, wish: Wish) -> Result<i32> {
+async fn serve(socket: &Path, key: &str, wish: Wish) -> Result<u8> {
     let mut request = http::Request::post("/hokku/git/ssh")
         .header(http::header::HOST, "hokku")
         .header(KEY_HEADER, key);
@@ -98,11 +98,8 @@ async fn serve(socket: &std::path::Path, key: &str, wish: Wish) -> Result<i32> {
         }
     }
     let answer = client::ask(socket, request.body(Body::empty())?).await?;
-    if wish == Wish::Shell {
-        bail!(client::refusal(answer).await.trim_end_matches('.').to_owned());
-    }
     if answer.status() != http::StatusCode::SWITCHING_PROTOCOLS {
-        bail!(client::refusal(answer).await.trim_end_matches('.').to_owned());
+        bail!(client::refusal(answer).await);
     }
     let stream = hyper::upgrade::on(answer)
         .await
@@ -134,7 +131,7 @@ async fn serve(socket: &std::path::Path, key: &str, wish: Wish) -> Result<i32> {
                 stderr.write_all(&b).await?;
                 stderr.flush().await?;
             }
-            Ok(Some(Frame::End(code))) => return Ok(i32::from(code)),
+            Ok(Some(Frame::End(code))) => return Ok(code),
             _ => bail!("the agent stopped in the middle of this; try again in a moment"),
         }
     }
