@@ -1,5 +1,7 @@
 //! What a use case answers when it can't be done.
 
+use crate::store::StoreError;
+
 /// Why a use case was not done; nothing was changed then. `Display` is written for the person who asked.
 #[derive(Debug, thiserror::Error)]
 pub enum OpsError {
@@ -57,6 +59,15 @@ impl OpsError {
         OpsError::NotFound {
             resource,
             message: message.into(),
+        }
+    }
+}
+
+impl From<StoreError> for OpsError {
+    fn from(e: StoreError) -> OpsError {
+        match e {
+            StoreError::Stale { .. } => OpsError::conflict(e.to_string()),
+            e => OpsError::Internal(e.into()),
         }
     }
 }
