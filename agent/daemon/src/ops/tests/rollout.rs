@@ -109,7 +109,7 @@ async fn a_bad_push_does_not_take_a_config_change_with_it() {
     ops.set(app, "A", "1").await;
     ops.push(app, slug("bad", &["web"])).await;
     ops.set(app, "B", "2").await;
-    let failed = ops.abandon(app, 5, "web.1 exited.").await.unwrap();
+    let failed = ops.abandon(app, 5, "web.1 exited").await.unwrap();
     assert!(
         failed.failure.starts_with("web.1 exited. "),
         "{}",

@@ -26,7 +26,8 @@ async fn a_token_counts_until_it_is_revoked() {
     ] {
         assert_eq!(ops.verify_token(bad).await.unwrap(), None);
     }
-    assert_eq!(ops.tokens("a@x.org").await.unwrap(), [a.clone()]);
+    let mine = ops.tokens("a@x.org").await.unwrap();
+    assert_eq!(mine, std::slice::from_ref(&a));
     let e = ops.revoke_token("a@x.org", b.id).await.unwrap_err();
     assert!(
         matches!(e, OpsError::NotFound { .. }),
