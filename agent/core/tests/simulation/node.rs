@@ -2,7 +2,11 @@
 
 use crate::world::*;
 use hokku_core::event::Event;
-use hokku_model::{DynoId, Micros, dyno::Exit, route::{AppState, RouteTable}};
+use hokku_model::{
+    DynoId, Micros,
+    dyno::Exit,
+    route::{AppState, RouteTable},
+};
 use std::{collections::BTreeSet, time::Duration};
 
 impl World {
