@@ -60,6 +60,9 @@ pub struct Slug {
     pub process_types: BTreeMap<ProcessType, String>,
     /// What the last buildpack calls itself, such as "Python".
     pub buildpack: String,
+    /// The buildpacks that made it, in order, as [`crate::app::App::buildpacks`] names them; the first build pins them.
+    #[serde(default)]
+    pub buildpacks: Vec<String>,
     /// The commit that was built, 40 hex digits; empty when the source was no commit.
     pub commit: String,
 }

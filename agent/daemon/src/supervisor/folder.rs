@@ -37,7 +37,9 @@ pub fn list(dynos: &Path) -> Vec<DynoId> {
 /// The record, when it is there and is this dyno's.
 pub fn record(dir: &Path, dyno: DynoId) -> Option<DynoRecord> {
     let text = fs::read(dir.join(RECORD)).ok()?;
-    serde_json::from_slice(&text).ok().filter(|r: &DynoRecord| r.id == dyno)
+    serde_json::from_slice(&text)
+        .ok()
+        .filter(|r: &DynoRecord| r.id == dyno)
 }
 
 /// Removes the folder; what can't be removed is said and left.
@@ -45,14 +47,18 @@ pub async fn remove(dir: PathBuf) {
     let path = dir.clone();
     let r = tokio::task::spawn_blocking(move || disk::remove_tree(&path)).await;
     if let Ok(Err(e)) = r {
-        tracing::warn!("can't remove the folder {} of a dyno that ended: {e}", dir.display());
+        tracing::warn!(
+            "can't remove the folder {} of a dyno that ended: {e}",
+            dir.display()
+        );
     }
 }
 
 /// Kills a shim that does not answer.
 pub async fn kill_shim(dir: &Path) -> Exit {
-    let who: Option<ShimPid> =
-        fs::read(dir.join("shim.json")).ok().and_then(|t| serde_json::from_slice(&t).ok());
+    let who: Option<ShimPid> = fs::read(dir.join("shim.json"))
+        .ok()
+        .and_then(|t| serde_json::from_slice(&t).ok());
     if let Some(Ok(Some(p))) = who.as_ref().map(Process::find) {
         p.kill();
         p.gone().await;

@@ -50,7 +50,11 @@ type Probing = Pin<Box<dyn Future<Output = bool> + Send>>;
 impl Job {
     /// A task that has nothing yet.
     pub fn new(owner: Supervisor, dyno: DynoId, mailbox: mpsc::Receiver<Order>) -> Job {
-        Job { owner, dyno, mailbox }
+        Job {
+            owner,
+            dyno,
+            mailbox,
+        }
     }
 
     /// Starts it, and stays until it has ended.
@@ -117,7 +121,9 @@ impl Job {
     }
 
     async fn live(&mut self, conn: ShimConn, asked: Option<Probe>) -> Exit {
-        let ShimConn { tx, rx, process, .. } = conn;
+        let ShimConn {
+            tx, rx, process, ..
+        } = conn;
         let (mut tx, mut rx): (FrameSender, FrameReceiver) = (tx, rx);
         let mut probing: Option<Probing> = asked.map(start_probe);
         let mut waiting: Vec<oneshot::Sender<Vec<u16>>> = Vec::new();
@@ -175,7 +181,9 @@ impl Job {
 
     async fn timed_out(&self, listening: Vec<u16>) {
         let dyno = self.dyno;
-        self.owner.report(Fact::BootTimeout { dyno, listening }).await;
+        self.owner
+            .report(Fact::BootTimeout { dyno, listening })
+            .await;
     }
 
     /// The connection ended without a last frame.

@@ -36,15 +36,6 @@ const MAILBOX: usize = 64;
 /// How long the answer to [`Supervisor::listening`] may take.
 const LISTENING: Duration = Duration::from_secs(5);
 
-/// What the supervisor has to know of this node.
-#[derive(Clone, Debug)]
-pub struct SupervisorConfig {
-    /// The program `hokku-shim`.
-    pub shim_exe: PathBuf,
-    /// `<data>/dynos`, a folder for each dyno.
-    pub dynos: PathBuf,
-}
-
 /// One dyno to be started.
 #[derive(Debug)]
 pub struct StartOrder {
@@ -135,28 +126,36 @@ pub struct Supervisor {
 
 #[derive(Debug)]
 struct Inner {
-    config: SupervisorConfig,
+    dynos: PathBuf,
+    shim_exe: PathBuf,
     facts: mpsc::Sender<Fact>,
     jobs: Mutex<Jobs>,
 }
 
 impl Supervisor {
-    /// A supervisor that knows of no dyno yet; to be followed by [`Supervisor::adopt`]. Its orders have to be given
-    /// from within a tokio runtime.
-    pub fn new(config: SupervisorConfig, facts: mpsc::Sender<Fact>) -> Supervisor {
+    /// A supervisor that knows of no dyno yet; to be followed by [`Supervisor::adopt`]. `dynos` holds a folder for each
+    /// dyno, `shim_exe` is the program `hokku-shim`. Orders have to be given from within a tokio runtime.
+    pub fn new(dynos: PathBuf, shim_exe: PathBuf, facts: mpsc::Sender<Fact>) -> Supervisor {
         let jobs = Mutex::default();
-        Supervisor { inner: Arc::new(Inner { config, facts, jobs }) }
+        Supervisor {
+            inner: Arc::new(Inner {
+                dynos,
+                shim_exe,
+                facts,
+                jobs,
+            }),
+        }
     }
 
     /// The folder of a dyno.
     pub fn folder(&self, dyno: DynoId) -> PathBuf {
-        self.inner.config.dynos.join(dyno.to_string())
+        self.inner.dynos.join(dyno.to_string())
     }
 
     /// Finds what an earlier agent has started. Folders that hold nothing to be adopted are removed. Facts about the
     /// adopted dynos may come before this returns.
     pub async fn adopt(&self) -> Vec<Adopted> {
-        let list = folder::list(&self.inner.config.dynos);
+        let list = folder::list(&self.inner.dynos);
         let tasks: Vec<_> = list
             .into_iter()
             .map(|id| {
@@ -267,7 +266,10 @@ impl Supervisor {
 
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
         // nothing that could panic runs under this lock
-        self.inner.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reports; false when nobody listens any more, because the agent is stopping.
@@ -280,6 +282,6 @@ impl Supervisor {
         folder::create(&dir, &order.record)
             .with_context(|| format!("can't make the dyno's folder {}", dir.display()))?;
         order.spec.dir = dir;
-        shim::spawn(&self.inner.config.shim_exe, &order.spec).await
+        shim::spawn(&self.inner.shim_exe, &order.spec).await
     }
 }

@@ -52,7 +52,11 @@ mod tests {
     use tokio::{net::TcpListener, time::Instant};
 
     fn probe(addr: std::net::SocketAddr) -> Probe {
-        Probe { addr, host: "app.test".into(), boot_limit: Duration::from_secs(60) }
+        Probe {
+            addr,
+            host: "app.test".into(),
+            boot_limit: Duration::from_secs(60),
+        }
     }
 
     #[tokio::test]
@@ -74,8 +78,15 @@ mod tests {
         });
         answer(&p).await;
         let got = server.await.unwrap();
-        assert!(got.starts_with("GET / HTTP/1.1\r\nHost: app.test\r\n"), "{got}");
-        for h in ["X-Forwarded-Proto: https", "User-Agent: hokku-probe", "Connection: close"] {
+        assert!(
+            got.starts_with("GET / HTTP/1.1\r\nHost: app.test\r\n"),
+            "{got}"
+        );
+        for h in [
+            "X-Forwarded-Proto: https",
+            "User-Agent: hokku-probe",
+            "Connection: close",
+        ] {
             assert!(got.contains(&format!("\r\n{h}\r\n")), "{h}");
         }
     }

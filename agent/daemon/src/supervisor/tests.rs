@@ -30,7 +30,11 @@ impl Node {
             fs::create_dir(base.path().join(d)).unwrap();
         }
         let root = nix::unistd::geteuid().is_root();
-        let isolation = if root { Isolation::Root { uid: UID } } else { Isolation::Plain };
+        let isolation = if root {
+            Isolation::Root { uid: UID }
+        } else {
+            Isolation::Plain
+        };
         if root {
             chown(base.path().join("slug"), Some(UID), Some(UID)).unwrap();
         }
@@ -40,11 +44,8 @@ impl Node {
 
     fn supervisor(&self) -> (Supervisor, Receiver<Fact>) {
         let (tx, rx) = mpsc::channel(64);
-        let config = SupervisorConfig {
-            shim_exe: testing::shim_exe(),
-            dynos: self.base.path().join("dynos"),
-        };
-        (Supervisor::new(config, tx), rx)
+        let dynos = self.base.path().join("dynos");
+        (Supervisor::new(dynos, testing::shim_exe(), tx), rx)
     }
 
     fn log(&self, dyno: DynoId) -> String {
@@ -55,7 +56,11 @@ impl Node {
     async fn wait_log(&self, dyno: DynoId, text: &str) {
         let end = Instant::now() + PATIENCE;
         while !self.log(dyno).contains(text) {
-            assert!(Instant::now() < end, "{text:?} is not in {:?}", self.log(dyno));
+            assert!(
+                Instant::now() < end,
+                "{text:?} is not in {:?}",
+                self.log(dyno)
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -83,7 +88,9 @@ impl Node {
                 env: vec![("PATH".into(), "/usr/bin:/bin".into())],
                 cwd: "/app".into(),
                 isolation: self.isolation,
-                app: AppTree::Overlay { lower: vec![self.base.path().join("slug")] },
+                app: AppTree::Overlay {
+                    lower: vec![self.base.path().join("slug")],
+                },
                 binds: vec![],
                 output: Output::Log {
                     file: self.base.path().join(format!("logs/{id}.log")),
@@ -100,7 +107,10 @@ impl Node {
 }
 
 async fn next(facts: &mut Receiver<Fact>) -> Fact {
-    tokio::time::timeout(PATIENCE, facts.recv()).await.expect("a fact in time").expect("a fact")
+    tokio::time::timeout(PATIENCE, facts.recv())
+        .await
+        .expect("a fact in time")
+        .expect("a fact")
 }
 
 async fn running(facts: &mut Receiver<Fact>) -> i32 {
@@ -129,7 +139,13 @@ async fn a_life_from_start_to_exit() {
     assert!(pid > 1 && s.folder(dyno).join("record.json").exists());
     node.wait_log(dyno, "up").await;
     s.signal(dyno, libc::SIGTERM);
-    assert_eq!(next(&mut facts).await, Fact::Exited { dyno, exit: Exit::Code(3) });
+    assert_eq!(
+        next(&mut facts).await,
+        Fact::Exited {
+            dyno,
+            exit: Exit::Code(3)
+        }
+    );
     assert!(node.log(dyno).contains("app[web.1]: bye\n"));
     gone(&s.folder(dyno)).await;
     s.kill(dyno);
@@ -147,7 +163,13 @@ async fn a_process_that_ends_at_once_runs_and_exits() {
         let dyno = order.record.id;
         s.start(order);
         running(&mut facts).await;
-        assert_eq!(next(&mut facts).await, Fact::Exited { dyno, exit: Exit::Code(6) });
+        assert_eq!(
+            next(&mut facts).await,
+            Fact::Exited {
+                dyno,
+                exit: Exit::Code(6)
+            }
+        );
         gone(&s.folder(dyno)).await;
     }
 }
@@ -158,10 +180,14 @@ async fn what_cannot_be_started_leaves_nothing() {
     let (s, mut facts) = node.supervisor();
     let mut order = node.order("true");
     let dyno = order.record.id;
-    order.spec.app = AppTree::Overlay { lower: vec!["/nowhere/slug".into()] };
+    order.spec.app = AppTree::Overlay {
+        lower: vec!["/nowhere/slug".into()],
+    };
     s.start(order);
     match next(&mut facts).await {
-        Fact::StartFailed { dyno: d, error } => assert!(d == dyno && error.contains("/nowhere/slug"), "{error}"),
+        Fact::StartFailed { dyno: d, error } => {
+            assert!(d == dyno && error.contains("/nowhere/slug"), "{error}")
+        }
         f => panic!("{f:?}"),
     }
     assert!(!s.folder(dyno).exists());
@@ -179,7 +205,13 @@ async fn deaf_processes_are_killed_and_killed_shims_are_noticed_at_once() {
     s.signal(dyno, libc::SIGTERM);
     assert_eq!(s.listening(dyno).await, Vec::<u16>::new());
     s.kill(dyno);
-    assert_eq!(next(&mut facts).await, Fact::Exited { dyno, exit: Exit::Signal(9) });
+    assert_eq!(
+        next(&mut facts).await,
+        Fact::Exited {
+            dyno,
+            exit: Exit::Signal(9)
+        }
+    );
 
     let order = node.order("echo up; sleep 1000 & wait");
     let dyno = order.record.id;
@@ -189,7 +221,13 @@ async fn deaf_processes_are_killed_and_killed_shims_are_noticed_at_once() {
     let t = Instant::now();
     // SAFETY: takes no pointers
     unsafe { libc::kill(pid, libc::SIGKILL) };
-    assert_eq!(next(&mut facts).await, Fact::Exited { dyno, exit: Exit::Lost });
+    assert_eq!(
+        next(&mut facts).await,
+        Fact::Exited {
+            dyno,
+            exit: Exit::Lost
+        }
+    );
     assert!(t.elapsed() < Duration::from_secs(1), "{:?}", t.elapsed());
     gone(&s.folder(dyno)).await;
 }
@@ -227,7 +265,10 @@ async fn a_new_agent_finds_the_dynos_of_the_old_one() {
     fs::create_dir(node.base.path().join("dynos/other")).unwrap();
     let mut found = s.adopt().await;
     found.sort_by_key(|a| ids.iter().position(|i| *i == a.record.id));
-    let states: Vec<_> = found.iter().map(|a| (a.record.id, a.pid, a.state)).collect();
+    let states: Vec<_> = found
+        .iter()
+        .map(|a| (a.record.id, a.pid, a.state))
+        .collect();
     let expect = [
         (ids[0], pids[0], AdoptedState::Running),
         (ids[1], 0, AdoptedState::Exited(Exit::Code(5))),
@@ -244,7 +285,13 @@ async fn a_new_agent_finds_the_dynos_of_the_old_one() {
     }
     assert!(!s.folder(DynoId(42)).exists());
     s.signal(ids[0], libc::SIGUSR1);
-    assert_eq!(next(&mut facts).await, Fact::Exited { dyno: ids[0], exit: Exit::Code(4) });
+    assert_eq!(
+        next(&mut facts).await,
+        Fact::Exited {
+            dyno: ids[0],
+            exit: Exit::Code(4)
+        }
+    );
     assert!(s.adopt().await.is_empty());
 }
 
@@ -261,14 +308,22 @@ async fn a_reused_pid_and_a_reboot_are_ends() {
         format!(
             r#"{{"pid":{},"start_ticks":1,"boot_id":"{}"}}"#,
             std::process::id(),
-            fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim()
+            fs::read_to_string("/proc/sys/kernel/random/boot_id")
+                .unwrap()
+                .trim()
         ),
     )
     .unwrap();
     let found = s.adopt().await;
     assert_eq!(found[0].state, AdoptedState::Exited(Exit::Lost));
     let dyno = order.record.id;
-    assert_eq!(next(&mut facts).await, Fact::Exited { dyno, exit: Exit::Lost });
+    assert_eq!(
+        next(&mut facts).await,
+        Fact::Exited {
+            dyno,
+            exit: Exit::Lost
+        }
+    );
     gone(&dir).await;
 }
 
@@ -290,7 +345,11 @@ fn web(node: &Node, listen: u16, port: u16, limit: Duration) -> StartOrder {
 }
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 #[tokio::test]
@@ -310,7 +369,13 @@ async fn a_web_dyno_answers_on_its_port_and_is_asked_again_after_adoption() {
     s.probe(dyno, probe);
     assert_eq!(next(&mut facts).await, Fact::Answering { dyno });
     s.kill(dyno);
-    assert_eq!(next(&mut facts).await, Fact::Exited { dyno, exit: Exit::Signal(9) });
+    assert_eq!(
+        next(&mut facts).await,
+        Fact::Exited {
+            dyno,
+            exit: Exit::Signal(9)
+        }
+    );
 }
 
 #[tokio::test]
@@ -323,12 +388,31 @@ async fn a_dyno_on_the_wrong_port_is_told_with_the_port_it_listens_on() {
     s.start(order);
     running(&mut facts).await;
     node.wait_log(dyno, "listening on").await;
-    let real: u16 = node.log(dyno).trim().rsplit(' ').next().unwrap().parse().unwrap();
+    let real: u16 = node
+        .log(dyno)
+        .trim()
+        .rsplit(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     probe.boot_limit = Duration::from_millis(50);
     s.probe(dyno, probe);
-    assert_eq!(next(&mut facts).await, Fact::BootTimeout { dyno, listening: vec![real] });
+    assert_eq!(
+        next(&mut facts).await,
+        Fact::BootTimeout {
+            dyno,
+            listening: vec![real]
+        }
+    );
     s.kill(dyno);
-    assert_eq!(next(&mut facts).await, Fact::Exited { dyno, exit: Exit::Signal(9) });
+    assert_eq!(
+        next(&mut facts).await,
+        Fact::Exited {
+            dyno,
+            exit: Exit::Signal(9)
+        }
+    );
 }
 
 #[tokio::test]
@@ -353,7 +437,13 @@ async fn somebody_attaches() {
     };
     assert_eq!((&*out, exit), (&b"got it\n"[..], Exit::Code(2)));
     assert_eq!(conn.rx.recv().await.unwrap(), None);
-    assert_eq!(next(&mut facts).await, Fact::Exited { dyno, exit: Exit::Code(2) });
+    assert_eq!(
+        next(&mut facts).await,
+        Fact::Exited {
+            dyno,
+            exit: Exit::Code(2)
+        }
+    );
 }
 
 #[tokio::test]
@@ -377,7 +467,13 @@ async fn many_start_at_once_and_an_end_is_known_within_milliseconds() {
     for id in ids {
         let t = Instant::now();
         s.kill(id);
-        assert_eq!(next(&mut facts).await, Fact::Exited { dyno: id, exit: Exit::Signal(9) });
+        assert_eq!(
+            next(&mut facts).await,
+            Fact::Exited {
+                dyno: id,
+                exit: Exit::Signal(9)
+            }
+        );
         worst = worst.max(t.elapsed());
     }
     eprintln!("an end was known after {worst:?} at most");

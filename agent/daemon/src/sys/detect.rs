@@ -37,10 +37,10 @@ pub struct Capability {
     pub notices: Vec<String>,
 }
 
-impl Capability {
-    /// The isolation for an app's dynos; `uid` is used under root only.
-    pub fn isolation(&self, uid: u32) -> Isolation {
-        match self.walls {
+impl Walls {
+    /// As the shim takes it, for an app with this user id.
+    pub fn of(self, uid: u32) -> Isolation {
+        match self {
             Walls::Root => Isolation::Root { uid },
             Walls::Userns => Isolation::Userns,
             Walls::Plain => Isolation::Plain,
@@ -88,16 +88,25 @@ fn found(walls: Walls, overlay: bool, mut notices: Vec<String>) -> Capability {
                 .into(),
         );
     }
-    Capability { walls, overlay, notices }
+    Capability {
+        walls,
+        overlay,
+        notices,
+    }
 }
 
 /// One try. True when the overlay worked.
 async fn attempt(exe: &Path, scratch: &Path, isolation: Isolation) -> anyhow::Result<bool> {
     disk::remove_tree(scratch)?;
     let r = match prepare(scratch, isolation) {
-        Ok(spec) => tokio::time::timeout(TRY, run(exe, &spec)).await.unwrap_or_else(|_| {
-            Err(anyhow::anyhow!("a first process did not end within {} s", TRY.as_secs()))
-        }),
+        Ok(spec) => tokio::time::timeout(TRY, run(exe, &spec))
+            .await
+            .unwrap_or_else(|_| {
+                Err(anyhow::anyhow!(
+                    "a first process did not end within {} s",
+                    TRY.as_secs()
+                ))
+            }),
         Err(e) => Err(e.into()),
     };
     let left = scratch.to_owned();
@@ -108,7 +117,10 @@ async fn attempt(exe: &Path, scratch: &Path, isolation: Isolation) -> anyhow::Re
 
 fn prepare(scratch: &Path, isolation: Isolation) -> std::io::Result<ShimSpec> {
     let lower = scratch.join("slug");
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(scratch)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(scratch)?;
     fs::create_dir(&lower)?;
     fs::write(lower.join("file"), "x")?;
     if let Isolation::Root { uid } = isolation {
@@ -143,7 +155,10 @@ async fn run(exe: &Path, spec: &ShimSpec) -> anyhow::Result<bool> {
                 return Ok(overlay);
             }
             Frame::Exited(e) => {
-                anyhow::bail!("a first process: {e} {}", String::from_utf8_lossy(&words).trim())
+                anyhow::bail!(
+                    "a first process: {e} {}",
+                    String::from_utf8_lossy(&words).trim()
+                )
             }
             _ => {}
         }
@@ -160,10 +175,12 @@ mod tests {
     async fn what_is_detected_has_been_tried_and_nothing_is_left() {
         let d = tempfile::tempdir().unwrap();
         let scratch = d.path().join("try");
-        let c = detect(&testing::shim_exe(), &scratch, 23_456).await.unwrap();
+        let c = detect(&testing::shim_exe(), &scratch, 23_456)
+            .await
+            .unwrap();
         if nix::unistd::geteuid().is_root() {
             assert_eq!(c.walls, Walls::Root);
-            assert_eq!(c.isolation(7), Isolation::Root { uid: 7 });
+            assert_eq!(c.walls.of(7), Isolation::Root { uid: 7 });
         } else {
             assert!(c.notices.iter().any(|n| n.contains("root")));
         }

@@ -46,7 +46,13 @@ fn open_up(path: &Path) {
     while let Some(p) = todo.pop() {
         if p.symlink_metadata().is_ok_and(|m| m.is_dir()) {
             let _ = fs::set_permissions(&p, fs::Permissions::from_mode(0o700));
-            todo.extend(fs::read_dir(&p).into_iter().flatten().flatten().map(|e| e.path()));
+            todo.extend(
+                fs::read_dir(&p)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|e| e.path()),
+            );
         }
     }
 }

@@ -1,16 +1,19 @@
-//! The ground: what the machine offers, in words of this project.
+//! The ground: what the operating system gives, and its shapes.
 //!
 //! What it does: starts and finds shims (`shim`), tries which walls can be had here (`detect`), picks free ports
-//! (`ports`), names processes beyond doubt (`process`), and writes files that are whole or absent (`disk`).
-//! What it never does: decide; know about apps, releases or routes.
-//! Who calls it: `supervisor`, `build`, `run`. Where its tests are: beside the code; `shim` and `detect` are tested
-//! with real shims, also by `supervisor`.
+//! (`ports`), holds on to processes (`process`, `proc`), writes files that are whole or absent (`disk`), journald.
+//! What it never does: know of apps or releases, decide anything. Who calls it: every room of the daemon.
+//! Where its tests are: beside the code; `shim` and `detect` are tested with real shims, also by `supervisor`.
 
 pub mod detect;
 pub mod disk;
+pub mod fault;
+pub mod journal;
 pub mod ports;
+pub mod proc;
 pub mod process;
 pub mod shim;
+pub mod stop;
 
 #[cfg(test)]
 pub(crate) mod testing;

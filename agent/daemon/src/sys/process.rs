@@ -1,5 +1,6 @@
 //! Processes named beyond doubt: a pid alone may have been given to somebody else.
 
+use super::proc;
 use hokku_model::shim::ShimPid;
 use std::{
     fs, io,
@@ -39,7 +40,7 @@ impl Process {
             }
         };
         // looked at only now: the descriptor names whoever has the pid, and from here on nobody else can get it
-        if start_ticks(who.pid) != Some(who.start_ticks) {
+        if proc::is_gone(who.pid) || proc::start_ticks(who.pid) != Some(who.start_ticks) {
             return Ok(None);
         }
         let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
@@ -57,17 +58,15 @@ impl Process {
         let none = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: a null pointer stands for the usual kind of signal
         unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), libc::SIGKILL, none, 0);
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.fd.as_raw_fd(),
+                libc::SIGKILL,
+                none,
+                0,
+            );
         }
     }
-}
-
-/// Field 22 of `/proc/<pid>/stat`; `None` when there is no such process, or only its zombie.
-pub fn start_ticks(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut words = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = words.next()?;
-    (!matches!(state, "Z" | "X")).then(|| words.nth(18)?.parse().ok()).flatten()
 }
 
 /// Kills every process of this user that has `key=value` in its environment, until none is left (at most 100 rounds).
@@ -82,7 +81,9 @@ pub fn kill_marked(key: &str, value: &str) {
             .flatten()
             .filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok())
         {
-            let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { continue };
+            let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else {
+                continue;
+            };
             if environ.split(|b| *b == 0).any(|v| v == mark.as_bytes()) {
                 found = true;
                 // SAFETY: takes no pointers
@@ -103,8 +104,11 @@ mod tests {
     fn who(pid: i32) -> ShimPid {
         ShimPid {
             pid,
-            start_ticks: start_ticks(pid).unwrap(),
-            boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned(),
+            start_ticks: proc::start_ticks(pid).unwrap(),
+            boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id")
+                .unwrap()
+                .trim()
+                .to_owned(),
         }
     }
 
@@ -112,17 +116,33 @@ mod tests {
     async fn a_pid_that_was_given_to_somebody_else_is_not_the_process() {
         let me = who(std::process::id() as i32);
         assert!(Process::find(&me).unwrap().is_some());
-        let reused = ShimPid { start_ticks: me.start_ticks - 1, ..me.clone() };
+        let reused = ShimPid {
+            start_ticks: me.start_ticks - 1,
+            ..me.clone()
+        };
         assert!(Process::find(&reused).unwrap().is_none());
-        let rebooted = ShimPid { boot_id: "00000000-0000-0000-0000-000000000000".into(), ..me.clone() };
+        let rebooted = ShimPid {
+            boot_id: "00000000-0000-0000-0000-000000000000".into(),
+            ..me.clone()
+        };
         assert!(Process::find(&rebooted).unwrap().is_none());
-        assert!(Process::find(&ShimPid { pid: i32::MAX, ..me.clone() }).unwrap().is_none());
+        assert!(
+            Process::find(&ShimPid {
+                pid: i32::MAX,
+                ..me.clone()
+            })
+            .unwrap()
+            .is_none()
+        );
         assert!(Process::find(&ShimPid { pid: 0, ..me }).unwrap().is_none());
     }
 
     #[tokio::test]
     async fn an_end_is_noticed_and_a_zombie_is_gone() {
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap();
         let w = who(child.id() as i32);
         let p = Process::find(&w).unwrap().unwrap();
         p.kill();
@@ -134,7 +154,11 @@ mod tests {
     #[test]
     fn marked_processes_are_killed_and_no_others() {
         let run = |v: &str| {
-            std::process::Command::new("sleep").arg("1000").env("HOKKU_TEST_MARK", v).spawn().unwrap()
+            std::process::Command::new("sleep")
+                .arg("1000")
+                .env("HOKKU_TEST_MARK", v)
+                .spawn()
+                .unwrap()
         };
         let id = std::process::id();
         let (mut a, mut b) = (run(&format!("one{id}")), run(&format!("one{id}0")));

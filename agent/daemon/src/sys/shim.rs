@@ -6,14 +6,7 @@ use hokku_model::{
     dyno::Exit,
     shim::{Frame, ShimPid, ShimSpec},
 };
-use std::{
-    fs, io,
-    os::fd::AsRawFd,
-    path::Path,
-    process::Stdio,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, io, os::fd::AsRawFd, path::Path, process::Stdio, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -133,13 +126,27 @@ pub async fn spawn(shim_exe: &Path, spec: &ShimSpec) -> anyhow::Result<ShimConn>
         .context("can't talk to the shim")?;
     let last = said.lines().last().unwrap_or_default();
     if last.strip_prefix("ok ").is_none() {
-        bail!("{}", last.strip_prefix("error ").unwrap_or("the shim ended without a word"));
+        bail!(
+            "{}",
+            last.strip_prefix("error ")
+                .unwrap_or("the shim ended without a word")
+        );
     }
-    let notices = said.lines().filter_map(|l| l.strip_prefix("notice ")).map(String::from);
+    let notices = said
+        .lines()
+        .filter_map(|l| l.strip_prefix("notice "))
+        .map(String::from);
     let who = read_pid(&spec.dir).context("the shim left no shim.json")?;
     match alive(&spec.dir, &who).await? {
-        Some(conn) => Ok(ShimConn { notices: notices.collect(), ..conn }),
-        None => Err(Gone { pid: who.pid, exit: last_words(&spec.dir) }.into()),
+        Some(conn) => Ok(ShimConn {
+            notices: notices.collect(),
+            ..conn
+        }),
+        None => Err(Gone {
+            pid: who.pid,
+            exit: last_words(&spec.dir),
+        }
+        .into()),
     }
 }
 
@@ -193,13 +200,18 @@ fn read_pid(dir: &Path) -> Option<ShimPid> {
 }
 
 async fn alive(dir: &Path, who: &ShimPid) -> anyhow::Result<Option<ShimConn>> {
-    let Some(process) = Process::find(who)? else { return Ok(None) };
+    let Some(process) = Process::find(who)? else {
+        return Ok(None);
+    };
     match dial(dir).await {
         Ok(stream) => {
             let (r, w) = stream.into_split();
             Ok(Some(ShimConn {
                 tx: FrameSender(w),
-                rx: FrameReceiver { stream: r, buf: Vec::new() },
+                rx: FrameReceiver {
+                    stream: r,
+                    buf: Vec::new(),
+                },
                 process: Arc::new(process),
                 notices: Vec::new(),
             }))

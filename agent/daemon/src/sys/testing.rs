@@ -8,13 +8,20 @@ pub(crate) fn shim_exe() -> PathBuf {
     BUILT
         .get_or_init(|| {
             let test = std::env::current_exe().expect("this test's path");
-            let exe = test.ancestors().nth(2).expect("the target folder").join("hokku-shim");
+            let exe = test
+                .ancestors()
+                .nth(2)
+                .expect("the target folder")
+                .join("hokku-shim");
             if let Some(cargo) = option_env!("CARGO") {
                 let built = Command::new(cargo)
                     .args(["build", "--quiet", "--offline", "-p", "hokku-shim"])
                     .current_dir(env!("CARGO_MANIFEST_DIR"))
                     .status();
-                assert!(built.is_ok_and(|s| s.success()) || exe.exists(), "can't build hokku-shim");
+                assert!(
+                    built.is_ok_and(|s| s.success()) || exe.exists(),
+                    "can't build hokku-shim"
+                );
             }
             exe
         })

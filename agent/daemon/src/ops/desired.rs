@@ -1,0 +1,174 @@
+//! What the loop reads: the wishes, and which slugs may go.
+
+use super::{Ops, OpsError, Result, app, release};
+use crate::{config::Config, store::Tx};
+use hokku_core::desired::{AppWish, Desired, ReleaseWish};
+use hokku_model::{
+    AppId, Micros,
+    app::App,
+    release::{Release, ReleaseStatus, SlugDigest},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError},
+};
+
+impl Ops {
+    /// The wishes of this generation; made once per generation.
+    ///
+    /// # Errors
+    /// Only of the store.
+    pub async fn desired(&self) -> Result<Arc<Desired>> {
+        let cell = &self.inner.wishes;
+        let last = cell.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if last.generation != 0 && last.generation == self.store().generation() {
+            return Ok(last);
+        }
+        let config = self.config();
+        let new = Arc::new(self.store().read(|tx| wishes(tx, config)).await?);
+        let mut cell = cell.lock().unwrap_or_else(PoisonError::into_inner);
+        if new.generation > cell.generation {
+            *cell = new.clone();
+        }
+        Ok(new)
+    }
+
+    /// Slugs that must stay: of each app's current and candidate release, and of the newest one that served another
+    /// slug before.
+    ///
+    /// # Errors
+    /// Only of the store.
+    pub async fn kept_slugs(&self) -> Result<BTreeSet<(AppId, SlugDigest)>> {
+        self.store()
+            .read(|tx| {
+                let mut kept = BTreeSet::new();
+                for app in tx.list::<App>(app::APP)? {
+                    let releases = release::all(tx, app.body.id)?;
+                    let slugs = kept_of(&app.body, &releases).into_iter();
+                    kept.extend(slugs.map(|s| (app.body.id, s)));
+                }
+                Ok::<_, OpsError>(kept)
+            })
+            .await
+    }
+
+    /// Slugs that may go when the budget is exceeded, with their bytes; the one released longest ago first.
+    ///
+    /// # Errors
+    /// Only of the store.
+    pub async fn sweepable_slugs(&self) -> Result<Vec<(AppId, SlugDigest, u64)>> {
+        self.store()
+            .read(|tx| {
+                let mut newest: BTreeMap<(AppId, SlugDigest), (Micros, u64)> = BTreeMap::new();
+                for app in tx.list::<App>(app::APP)? {
+                    let app = app.body;
+                    let releases = release::all(tx, app.id)?;
+                    let kept = kept_of(&app, &releases);
+                    let swept = release::swept(tx, app.id)?;
+                    for r in &releases {
+                        let Some(slug) = &r.slug else { continue };
+                        if !kept.contains(&slug.digest) && !swept.contains(slug.digest.as_str()) {
+                            newest
+                                .entry((app.id, slug.digest.clone()))
+                                .or_insert((r.created_at, slug.size));
+                        }
+                    }
+                }
+                let mut all: Vec<_> = newest.into_iter().collect();
+                all.sort_by_key(|(_, (at, _))| *at);
+                Ok::<_, OpsError>(
+                    all.into_iter()
+                        .map(|((app, slug), (_, size))| (app, slug, size))
+                        .collect(),
+                )
+            })
+            .await
+    }
+
+    /// To be called before a slug's files are deleted: from then on no rollback chooses it. False: it is needed now
+    /// and must stay.
+    ///
+    /// # Errors
+    /// Only of the store.
+    pub async fn mark_swept(&self, app: AppId, slug: &SlugDigest) -> Result<bool> {
+        self.store()
+            .write(|tx| {
+                let app = match app::load(tx, app) {
+                    Ok(app) => app.body,
+                    // An app that was destroyed needs nothing.
+                    Err(OpsError::NotFound { .. }) => return Ok(true),
+                    Err(e) => return Err(e),
+                };
+                if kept_of(&app, &release::all(tx, app.id)?).contains(slug) {
+                    return Ok(false);
+                }
+                let kind = release::swept_kind(app.id);
+                if tx.get::<()>(&kind, slug.as_str())?.is_none() {
+                    tx.insert(&kind, slug.as_str(), &())?;
+                }
+                Ok(true)
+            })
+            .await
+    }
+}
+
+fn wishes(tx: &Tx, config: &Config) -> Result<Desired> {
+    let mut apps = BTreeMap::new();
+    for app in tx.list::<App>(app::APP)? {
+        let app = app.body;
+        let wish = |version: Option<u32>| -> Result<Option<ReleaseWish>> {
+            let Some(version) = version else {
+                return Ok(None);
+            };
+            let release = release::entry(tx, app.id, version)?.body;
+            let (slug, process_types) = match release.slug {
+                Some(s) => (Some(s.digest), s.process_types),
+                None => (None, BTreeMap::new()),
+            };
+            Ok(Some(ReleaseWish {
+                version,
+                slug,
+                process_types,
+                created_at: release.created_at,
+            }))
+        };
+        let default = config.default_host(app.name.as_str());
+        let hosts = std::iter::once(&default)
+            .chain(&app.domains)
+            .map(|h| h.to_ascii_lowercase());
+        let wish = AppWish {
+            hosts: hosts.collect(),
+            current: wish(app.current)?,
+            candidate: wish(app.candidate)?,
+            name: app.name,
+            formation: app.formation,
+            restarts: app.restarts,
+            maintenance: app.maintenance,
+        };
+        apps.insert(app.id, wish);
+    }
+    Ok(Desired {
+        generation: tx.generation()?,
+        apps,
+    })
+}
+
+/// `releases` newest first.
+fn kept_of(app: &App, releases: &[Release]) -> BTreeSet<SlugDigest> {
+    let of = |version: Option<u32>| {
+        let release = releases.iter().find(|r| Some(r.version) == version);
+        release.and_then(release::digest).cloned()
+    };
+    let current = of(app.current);
+    let before = releases.iter().find(|r| {
+        Some(r.version) < app.current
+            && r.status == ReleaseStatus::Succeeded
+            && r.slug.is_some()
+            && release::digest(r) != current.as_ref()
+    });
+    let before = before.and_then(release::digest).cloned();
+    [current, of(app.candidate), before]
+        .into_iter()
+        .flatten()
+        .collect()
+}
