@@ -98,13 +98,12 @@ fn nothing_else_of_the_host_is_there() {
         ];
         let list: Vec<_> = looked.iter().map(|p| p.display().to_string()).collect();
         b.spec.argv[2] = format!(
-            "for f in {}; do [ -e $f ] && echo SEEN $f; done; ls -A /home /tmp /var/tmp | grep -v :; ls / | tr '\\n' ' '; grep -c {} /proc/self/mountinfo",
-            list.join(" "),
-            b.base.path().display()
+            "for f in {}; do [ -e $f ] && echo SEEN $f; done; ls -A /home /tmp /var/tmp | grep -v :; ls / | tr '\\n' ' '",
+            list.join(" ")
         );
         let (_, log) = b.run();
         let log: Vec<_> = log.into_iter().filter(|l| !l.is_empty()).collect();
-        assert_eq!(log.len(), 1 + 1, "{way:?} {log:?}");
+        assert_eq!(log.len(), 1, "{way:?} {log:?}");
         for folder in log[0].split_whitespace() {
             let known = [
                 "app", "bin", "dev", "etc", "home", "opt", "proc", "run", "sbin", "sys", "tmp",
@@ -155,7 +154,7 @@ fn the_user_has_a_name_a_home_and_no_groups() {
     for way in walled() {
         let b = Bench::new(
             way,
-            "id -un; id -u; id -G; getent passwd app | cut -d: -f6,7; stat -c %u /app /proc/1 /tmp; grep -c '^root:' /etc/passwd; umask",
+            "id -un; id -u; id -G; getent passwd app | cut -d: -f6,7; stat -c %u /app /proc/1/environ /tmp; grep -c '^root:' /etc/passwd; umask",
         );
         let (_, log) = b.run();
         let (uid, rooted) = match way.isolation {
@@ -171,7 +170,7 @@ fn the_user_has_a_name_a_home_and_no_groups() {
         }
         assert_eq!(log[3], "/app:/bin/bash");
         assert_eq!(log[4], uid.to_string(), "owner of /app");
-        assert_ne!(log[5], uid.to_string(), "owner of /proc/1");
+        assert_ne!(log[5], uid.to_string(), "owner of files in /proc/1");
         assert_eq!(log[7..], ["1", "0022"]);
     }
 }
@@ -294,7 +293,7 @@ fn links_in_the_slug_lead_no_mount_out_of_the_dyno() {
 fn without_overlays_the_files_are_copied() {
     for way in walled() {
         // a file as lower layer is what no overlay takes: the kernel's own refusal, on any machine
-        let mut b = Bench::new(way, "cat hello; stat -c %u hello; touch x && echo ok");
+        let mut b = Bench::new(way, "cat hello; echo; stat -c %u hello; touch x && echo ok");
         // an upper layer on another overlay or on a file system without what overlays need can't be had everywhere,
         // so too many layers are asked for: the kernel's limit is 500
         b.spec.app = AppTree::Overlay {
@@ -342,7 +341,7 @@ fn dynos_do_not_see_each_other() {
         one.wait_log("up");
         let two = Bench::new(
             way,
-            "ls -A /tmp /dev/shm /run | grep one; cat /proc/[0-9]*/cmdline | grep -ac first; ls -A /tmp | wc -l",
+            "ls -A /tmp /dev/shm /run | grep one; cat /proc/[0-9]*/cmdline | grep -ac firs[t]; ls -A /tmp | wc -l",
         );
         assert_eq!(two.run().1, ["0", "0"], "{way:?}");
         drop(d);

@@ -24,7 +24,7 @@ use std::{
 /// The app's user under root.
 pub const APP_UID: u32 = 23_456;
 /// The agent's user for what is to work without root.
-const NOBODY: u32 = 65_534;
+const AGENT_UID: u32 = 34_567;
 
 /// One way to isolate, and who starts the shim.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,7 +47,7 @@ pub fn ways() -> Vec<Way> {
 pub fn plain() -> Way {
     Way {
         isolation: Isolation::Plain,
-        user: root().then_some(NOBODY),
+        user: root().then_some(AGENT_UID),
     }
 }
 
@@ -60,7 +60,7 @@ pub fn walled() -> Vec<Way> {
             user: None,
         });
     }
-    let user = root().then_some(NOBODY);
+    let user = root().then_some(AGENT_UID);
     let mut probe = Command::new("unshare");
     probe.args(["-Urm", "true"]).stderr(Stdio::null());
     if let Some(u) = user {
@@ -96,6 +96,11 @@ impl Bench {
         fs::set_permissions(at("dyno"), fs::Permissions::from_mode(0o700)).unwrap();
         for d in ["", "dyno", "logs", "slug", "slug/sub", "slug/hello"] {
             chown(at(d), way.user, way.user).unwrap();
+        }
+        if let Isolation::Root { uid } = way.isolation {
+            for d in ["slug", "slug/sub", "slug/hello"] {
+                chown(at(d), Some(uid), Some(uid)).unwrap();
+            }
         }
         let spec = ShimSpec {
             dir: at("dyno"),
