@@ -189,21 +189,17 @@ fn restarts_a_candidate_instead_of_abandoning_it() {
 
 #[test]
 fn forgets_old_releases() {
-    noticed_by(
-        "lingering",
-        |d, o, _, p| {
-            let old = |id: &DynoId| {
-                o.dynos.get(id).is_some_and(|x| {
-                    let wish = d.apps.get(&x.record.app);
-                    let current = wish.and_then(|w| w.current.as_ref()).map(|r| r.version);
-                    current.is_some_and(|v| v > x.record.version)
-                })
-            };
-            p.actions
-                .retain(|(a, _)| !matches!(a, Action::Stop { dyno } if old(dyno)));
-        },
-        &["lingering"],
-    );
+    noticed_by("lingering", |d, o, _, p| {
+        let old = |id: &DynoId| {
+            o.dynos.get(id).is_some_and(|x| {
+                let wish = d.apps.get(&x.record.app);
+                let current = wish.and_then(|w| w.current.as_ref()).map(|r| r.version);
+                current.is_some_and(|v| v > x.record.version)
+            })
+        };
+        p.actions
+            .retain(|(a, _)| !matches!(a, Action::Stop { dyno } if old(dyno)));
+    });
 }
 
 #[test]
