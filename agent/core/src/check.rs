@@ -103,14 +103,16 @@ fn slots(desired: &Desired, observed: &Observed, now: Micros, wrong: &mut Vec<St
             }
             continue;
         }
-        let order = desired
-            .apps
-            .get(&app)
-            .map_or(Micros(0), |w| w.restarts.newest_for(&name.kind, name.index));
+        let Some(wish) = desired.apps.get(&app) else {
+            continue; // Its restart orders are not known (any more), and none of its dynos is as wanted.
+        };
+        let order = wish.restarts.newest_for(&name.kind, name.index);
         let order = if order > now { Micros(0) } else { order };
         let fresh = |d: &&&Dyno| d.stays() && d.record.started_at >= order;
         let n = dynos.iter().filter(fresh).count();
-        if n > 1 {
+        // Two may be adopted: one of them was on its way out when the agent was lost. None is started beside another.
+        let ordered = dynos.iter().filter(fresh).any(|d| d.pid == 0);
+        if n > 1 && ordered {
             wrong.push(format!("twice: {n} dynos of {name} v{version}"));
         }
     }

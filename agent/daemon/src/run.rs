@@ -221,16 +221,12 @@ pub fn router(
         nix::unistd::setresgid(group, group, group).context("can't become the router's group")?;
         nix::unistd::setresuid(id, id, id).context("can't become the router's user")?;
     }
-    let threads = threads
-        .or_else(|| std::thread::available_parallelism().map(Into::into).ok())
-        .unwrap_or(1);
-    hokku_router::serve(hokku_router::Config::new(
-        listeners,
-        "router.sock",
-        "routes.json",
-        "logs",
-        threads,
-    ))
+    let mut config = hokku_router::Config::new("router.sock".into(), "routes.json".into(), "logs".into());
+    config.listeners = listeners;
+    if let Some(threads) = threads {
+        config.threads = threads;
+    }
+    hokku_router::serve(config)
 }
 
 /// Ends everything that belongs to a data folder: the agent, then every dyno, then the router.

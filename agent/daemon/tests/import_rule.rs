@@ -6,7 +6,19 @@ use std::{collections::BTreeSet, fs, path::Path};
 const RULE: &[(&str, &[&str])] = &[
     ("api", &["ops", "control", "logs", "sys", "config"]),
     ("git", &["ops", "control", "logs", "sys", "config"]),
-    ("control", &["ops", "supervisor", "router", "build", "slug", "logs", "sys", "config"]),
+    (
+        "control",
+        &[
+            "ops",
+            "supervisor",
+            "router",
+            "build",
+            "slug",
+            "logs",
+            "sys",
+            "config",
+        ],
+    ),
     ("ops", &["store", "config"]),
     ("build", &["slug", "sys", "config"]),
     ("slug", &["sys", "config"]),
@@ -24,7 +36,10 @@ fn sources(dir: &Path, found: &mut Vec<(String, String)>) {
         if path.is_dir() {
             sources(&path, found);
         } else if path.extension().is_some_and(|e| e == "rs") {
-            found.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
+            found.push((
+                path.display().to_string(),
+                fs::read_to_string(&path).unwrap(),
+            ));
         }
     }
 }
@@ -34,7 +49,11 @@ fn imported(text: &str) -> BTreeSet<String> {
     let mut rooms = BTreeSet::new();
     for (at, _) in text.match_indices("crate::") {
         let rest = &text[at + "crate::".len()..];
-        let word = |s: &str| s.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        let word = |s: &str| {
+            s.chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect::<String>()
+        };
         let Some(group) = rest.strip_prefix('{') else {
             rooms.insert(word(rest));
             continue;
@@ -66,11 +85,17 @@ fn rooms_import_downwards_only() {
         let mut files = vec![];
         match src.join(room) {
             dir if dir.is_dir() => sources(&dir, &mut files),
-            _ => files.push((format!("{room}.rs"), fs::read_to_string(src.join(format!("{room}.rs"))).unwrap())),
+            _ => files.push((
+                format!("{room}.rs"),
+                fs::read_to_string(src.join(format!("{room}.rs"))).unwrap(),
+            )),
         }
         for (file, text) in files {
             for other in imported(&text) {
-                if other != *room && rooms.contains(other.as_str()) && !allowed.contains(&other.as_str()) {
+                if other != *room
+                    && rooms.contains(other.as_str())
+                    && !allowed.contains(&other.as_str())
+                {
                     broken.push(format!("{file}: {room} may not import {other}"));
                 }
             }
@@ -84,8 +109,16 @@ fn every_room_is_in_the_rule() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let top = ["lib", "main", "run"];
     for entry in fs::read_dir(src).unwrap().flatten() {
-        let name = entry.path().file_stem().unwrap().to_string_lossy().into_owned();
-        assert!(top.contains(&name.as_str()) || RULE.iter().any(|(r, _)| *r == name), "{name} is in no floor");
+        let name = entry
+            .path()
+            .file_stem()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        assert!(
+            top.contains(&name.as_str()) || RULE.iter().any(|(r, _)| *r == name),
+            "{name} is in no floor"
+        );
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) fn steer(crew: &Crew, observed: &Observed, draft: &mut Draft) {
     let mut up = 0;
     for p in &crew.gates {
         match p.fresh {
+            // Only after somebody asked for it to be stopped: what is not web never runs twice in one release.
+            None if p.occupied && !p.name.kind.is_web() => {}
             None => draft.act(
                 Action::Start {
                     app,

@@ -25,13 +25,8 @@ use crate::{
     slug::Slugs,
     supervisor::{Fact, Supervisor},
 };
-use hokku_core::{
-    desired::Desired,
-    event::Event,
-    observed::Observed,
-    plan::{Plan, plan},
-};
-use hokku_model::{DynoId, Micros, dyno::DynoRecord, route::RouterReport, shim::Isolation};
+use hokku_core::{action::Plan, desired::Desired, event::Event, observed::Observed, plan::plan};
+use hokku_model::{AppId, DynoId, Micros, dyno::DynoRecord, route::RouterReport, shim::Isolation};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -116,8 +111,10 @@ pub struct Control {
 pub(crate) enum Internal {
     /// Something happened.
     Event(Event),
-    /// A build ended or its pusher went away: the next one may start.
-    BuildEnded(hokku_model::AppId),
+    /// A push has its slug: another app's build may start.
+    Built(AppId),
+    /// A push ended: the next one of the app may start.
+    PushEnded(AppId),
 }
 
 impl Control {
@@ -135,7 +132,7 @@ impl Control {
             events,
             internal,
             asked: BTreeMap::new(),
-            builds: queue::Queue::default(),
+            builds: queue::Queue::new(hands.config.build.parallel),
         };
         control.adopt().await;
         control.sweep();
@@ -266,7 +263,8 @@ impl Control {
                 }
                 self.apply(&event);
             }
-            Internal::BuildEnded(app) => {
+            Internal::Built(app) => self.builds.built(app),
+            Internal::PushEnded(app) => {
                 self.builds.ended(app);
                 self.sweep();
             }
@@ -286,12 +284,12 @@ impl Control {
 
     /// Starts the builds whose turn it is.
     fn start_builds(&mut self) {
-        while let Some((order, to)) = self.builds.next() {
+        for (order, to) in self.builds.next() {
             let (hands, events) = (self.hands.clone(), self.events.clone());
             tokio::spawn(async move {
                 let app = order.app;
-                push::push(hands, order, to).await;
-                let _ = events.send(Internal::BuildEnded(app)).await;
+                push::push(hands, order, to, &events).await;
+                let _ = events.send(Internal::PushEnded(app)).await;
             });
         }
     }

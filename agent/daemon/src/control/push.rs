@@ -2,7 +2,7 @@
 //!
 //! The point of no return is the commit of `Promote`: before it a crash anywhere leaves the old release serving.
 
-use super::{Hands, PushMessage, PushOrder, queue::short};
+use super::{Hands, Internal, PushMessage, PushOrder, queue::short};
 use crate::{build::BuildOrder, ops::Actor};
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -27,7 +27,12 @@ use tokio_util::sync::CancellationToken;
 const LAST_LINES: usize = 50;
 
 /// Builds and rolls out; always ends with `End`.
-pub(super) async fn push(hands: Hands, order: PushOrder, to: mpsc::Sender<PushMessage>) {
+pub(super) async fn push(
+    hands: Hands,
+    order: PushOrder,
+    to: mpsc::Sender<PushMessage>,
+    events: &mpsc::Sender<Internal>,
+) {
     let mut talk = Talk {
         to,
         phases: vec![],
@@ -39,7 +44,7 @@ pub(super) async fn push(hands: Hands, order: PushOrder, to: mpsc::Sender<PushMe
         .data_dir
         .join("build")
         .join(uuid::Uuid::now_v7().to_string());
-    let accepted = match run(&hands, &order, &mut talk, &scratch).await {
+    let accepted = match run(&hands, &order, &mut talk, &scratch, events).await {
         Ok(()) => true,
         Err(Rejected::Said) => false,
         Err(Rejected::Because(e)) => {
@@ -69,6 +74,7 @@ async fn run(
     order: &PushOrder,
     talk: &mut Talk,
     scratch: &Path,
+    events: &mpsc::Sender<Internal>,
 ) -> Result<(), Rejected> {
     let actor = Actor {
         user: order.user.clone(),
@@ -100,6 +106,7 @@ async fn run(
             return Err(Rejected::Said);
         }
     };
+    let _ = events.send(Internal::Built(app.id)).await;
     talk.phases.extend(built.timings);
     talk.mark = Instant::now();
     log("Build succeeded".into());
@@ -219,14 +226,6 @@ async fn build(
         .config_vars(app.id)
         .await
         .map_err(|e| format!(" !     {e}"))?;
-    let place = tokio::select! {
-        place = hands.builder.place() => place,
-        () = async {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            talk.say("-----> Waiting for other builds on this host to end\n").await;
-            std::future::pending::<()>().await
-        } => unreachable!("the other branch never ends"),
-    };
     let cancel = CancellationToken::new();
     let (lines, mut rx) = mpsc::channel::<Bytes>(64);
     let work = hands.builder.run(
@@ -259,7 +258,6 @@ async fn build(
         (result, ()) = async { tokio::join!(work, pass) } => result,
         () = gone => unreachable!("the other branch never ends"),
     };
-    drop(place);
     result.map_err(|e| e.message)
 }
 

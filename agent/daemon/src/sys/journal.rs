@@ -13,7 +13,13 @@ pub fn start() {
         .and_then(Result::ok);
     match journal {
         Some(log) => registry.with(Journal(log)).init(),
-        None => registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false)).init(),
+        None => registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .with_writer(std::io::stderr)
+                    .with_target(false),
+            )
+            .init(),
     }
 }
 
@@ -48,7 +54,11 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Journal {
             tracing::Level::DEBUG => log::Level::Debug,
             tracing::Level::TRACE => log::Level::Trace,
         };
-        let pairs: Vec<(&str, &str)> = fields.others.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let pairs: Vec<(&str, &str)> = fields
+            .others
+            .iter()
+            .map(|(k, v)| (*k, v.as_str()))
+            .collect();
         // A journal that can't be written to has nowhere to say so.
         let _ = self.0.journal_send(
             &log::Record::builder()

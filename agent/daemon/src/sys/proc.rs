@@ -21,7 +21,13 @@ pub fn start_ticks(pid: i32) -> Option<u64> {
 /// The fields from the third on; the second, the name, may hold blanks and parentheses.
 fn stat(pid: i32) -> Option<Vec<String>> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    Some(text.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect())
+    Some(
+        text.rsplit_once(')')?
+            .1
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -31,10 +37,23 @@ mod tests {
     #[test]
     fn a_reused_number_is_not_the_same_process() {
         let me = std::process::id() as i32;
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned();
-        let shim = ShimPid { pid: me, start_ticks: start_ticks(me).unwrap(), boot_id };
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .unwrap()
+            .trim()
+            .to_owned();
+        let shim = ShimPid {
+            pid: me,
+            start_ticks: start_ticks(me).unwrap(),
+            boot_id,
+        };
         assert!(is_alive(&shim) && !is_gone(me));
-        assert!(!is_alive(&ShimPid { start_ticks: shim.start_ticks + 1, ..shim.clone() }));
-        assert!(!is_alive(&ShimPid { boot_id: "another".into(), ..shim }));
+        assert!(!is_alive(&ShimPid {
+            start_ticks: shim.start_ticks + 1,
+            ..shim.clone()
+        }));
+        assert!(!is_alive(&ShimPid {
+            boot_id: "another".into(),
+            ..shim
+        }));
     }
 }

@@ -25,11 +25,18 @@ pub fn everything(data: &Path) -> anyhow::Result<()> {
     if !data.join("run").is_dir() {
         bail!("{} is no data folder of hokku's", data.display());
     }
-    let lock = fs::File::create(data.join("run/hokkud.lock")).context("can't open the agent's lock")?;
+    let lock =
+        fs::File::create(data.join("run/hokkud.lock")).context("can't open the agent's lock")?;
     if lock.try_lock().is_err() {
-        let pid = fs::read_to_string(data.join("run/hokkud.pid")).context("the agent's process id is not known")?;
-        let pid = pid.trim().parse().context("the agent's process id is not known")?;
-        end("the agent", &[pid], Signal::SIGTERM, || lock.try_lock().is_ok())?;
+        let pid = fs::read_to_string(data.join("run/hokkud.pid"))
+            .context("the agent's process id is not known")?;
+        let pid = pid
+            .trim()
+            .parse()
+            .context("the agent's process id is not known")?;
+        end("the agent", &[pid], Signal::SIGTERM, || {
+            lock.try_lock().is_ok()
+        })?;
     }
     let shims: Vec<i32> = [data.join("dynos"), data.join("build")]
         .iter()
@@ -39,14 +46,18 @@ pub fn everything(data: &Path) -> anyhow::Result<()> {
         .map(|s| s.pid)
         .collect();
     // The shim is the init of its dyno: with it everything inside is gone.
-    end("the dynos", &shims, Signal::SIGKILL, || shims.iter().all(|p| super::proc::is_gone(*p)))?;
+    end("the dynos", &shims, Signal::SIGKILL, || {
+        shims.iter().all(|p| super::proc::is_gone(*p))
+    })?;
     if let Ok(wire) = UnixStream::connect(data.join("router/router.sock")) {
         wire.set_read_timeout(Some(PATIENCE))?;
         let mut line = String::new();
         BufReader::new(wire).read_line(&mut line)?;
         if let Ok(RouterReport::Hello { pid, .. }) = serde_json::from_str(&line) {
             let pid = i32::try_from(pid)?;
-            end("the router", &[pid], Signal::SIGTERM, || super::proc::is_gone(pid))?;
+            end("the router", &[pid], Signal::SIGTERM, || {
+                super::proc::is_gone(pid)
+            })?;
         }
     }
     Ok(())
@@ -70,7 +81,9 @@ fn end(what: &str, pids: &[i32], gentle: Signal, ended: impl Fn() -> bool) -> an
 
 /// Every `shim.json` below, at most `depth` folders deep.
 fn find(dir: &Path, depth: u32) -> Vec<std::path::PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else { return vec![] };
+    let Ok(entries) = fs::read_dir(dir) else {
+        return vec![];
+    };
     let mut found = vec![];
     for path in entries.flatten().map(|e| e.path()) {
         if path.file_name().is_some_and(|n| n == "shim.json") {

@@ -1,0 +1,93 @@
+//! Releases and builds.
+
+use super::{ApiState, fault::Result, input::Input, output::Base, range::Range};
+use crate::ops::Actor;
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    response::Response,
+};
+use hokku_model::api::{self, ConfigVars, Rollback};
+use http::{HeaderMap, StatusCode};
+
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Path(app): Path<String>,
+    Base(base): Base,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let range = Range::of(&headers, "version")?;
+    let app = state.ops.find_app(&app).await?;
+    let eligible = state.ops.rollback_targets(app.id).await?;
+    let mut all = vec![];
+    for release in state.ops.releases(app.id).await? {
+        all.push(state.view_release(&app, &release, &eligible, &base)?);
+    }
+    range.answer(all, |r: &api::Release| r.version)
+}
+
+pub(super) async fn show(
+    State(state): State<ApiState>,
+    Path((app, which)): Path<(String, String)>,
+    Base(base): Base,
+) -> Result<Json<api::Release>> {
+    let app = state.ops.find_app(&app).await?;
+    let release = state.ops.find_release(app.id, &which).await?;
+    let eligible = state.ops.rollback_targets(app.id).await?;
+    Ok(Json(state.view_release(&app, &release, &eligible, &base)?))
+}
+
+pub(super) async fn config_vars(
+    State(state): State<ApiState>,
+    Path((app, which)): Path<(String, String)>,
+) -> Result<Json<ConfigVars>> {
+    let app = state.ops.find_app(&app).await?;
+    let release = state.ops.find_release(app.id, &which).await?;
+    Ok(Json(state.ops.release_env(app.id, release.version).await?))
+}
+
+pub(super) async fn rollback(
+    State(state): State<ApiState>,
+    Extension(actor): Extension<Actor>,
+    Path(app): Path<String>,
+    Base(base): Base,
+    Input(body): Input<Rollback>,
+) -> Result<(StatusCode, Json<api::Release>)> {
+    let app = state.ops.find_app(&app).await?;
+    let release = state
+        .ops
+        .rollback(&actor, app.id, Some(&body.release))
+        .await?;
+    let by = format!("by user {}", actor.user);
+    state.note(app.id, &format!("{} {by}", release.description));
+    state.note(app.id, &format!("Release v{} created {by}", release.version));
+    let app = state.ops.app(app.id).await?;
+    let eligible = state.ops.rollback_targets(app.id).await?;
+    let shown = state.view_release(&app, &release, &eligible, &base)?;
+    Ok((StatusCode::CREATED, Json(shown)))
+}
+
+pub(super) async fn builds(
+    State(state): State<ApiState>,
+    Path(app): Path<String>,
+    Base(base): Base,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let range = Range::of(&headers, "started_at")?;
+    let app = state.ops.find_app(&app).await?;
+    let mut all = vec![];
+    for build in state.ops.builds(app.id).await? {
+        all.push(state.view_build(&app, &build, &base).await?);
+    }
+    range.answer(all, |b: &api::Build| format!("{}/{}", b.created_at, b.id))
+}
+
+pub(super) async fn build(
+    State(state): State<ApiState>,
+    Path((app, which)): Path<(String, String)>,
+    Base(base): Base,
+) -> Result<Json<api::Build>> {
+    let app = state.ops.find_app(&app).await?;
+    let build = state.ops.find_build(app.id, &which).await?;
+    Ok(Json(state.view_build(&app, &build, &base).await?))
+}
