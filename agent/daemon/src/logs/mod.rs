@@ -1,7 +1,7 @@
 //! Logs: reads what dynos, router and platform have written, in order of time; writes the platform's own lines.
 //!
 //! What it does: three writers append to files of their own in Heroku's line format: each shim to
-//! `<logs>/dynos/<app>/<dyno id>.log`, the router to `<logs>/router/<app>.log`, this room to
+//! `<logs>/dynos/<app>/<dyno id>.log`, the router to `<router logs>/<app>.log`, this room to
 //! `<logs>/platform/<app>.log`. Reading merges them. So no line passes through the agent, and none is lost with it.
 //! What it never does: wait for a reader; a tail that is too slow is told how many lines it missed (L11).
 //! Who calls it: `control` (platform lines), `api` (log sessions). Where its tests are: beside the code.
@@ -31,18 +31,19 @@ pub const ROTATE_AT: u64 = 8 << 20;
 #[derive(Clone, Debug)]
 pub struct Logs {
     dir: PathBuf,
+    router: PathBuf,
 }
 
 impl Logs {
-    /// Logs under this folder; its sub-folders are made.
+    /// Logs under `dir`, whose sub-folders are made; the router's in a folder of its own, as it is another user.
     ///
     /// # Errors
     /// A folder can't be made.
-    pub fn open(dir: PathBuf) -> std::io::Result<Logs> {
-        for sub in ["dynos", "router", "platform"] {
-            fs::create_dir_all(dir.join(sub))?;
+    pub fn open(dir: PathBuf, router: PathBuf) -> std::io::Result<Logs> {
+        for sub in [dir.join("dynos"), dir.join("platform"), router.clone()] {
+            fs::create_dir_all(sub)?;
         }
-        Ok(Logs { dir })
+        Ok(Logs { dir, router })
     }
 
     /// Where the shim of this dyno writes.
@@ -53,11 +54,6 @@ impl Logs {
         let dir = self.dir.join("dynos").join(app.to_string());
         fs::create_dir_all(&dir)?;
         Ok(dir.join(format!("{dyno}.log")))
-    }
-
-    /// Where the router writes, a file an app.
-    pub fn router_dir(&self) -> PathBuf {
-        self.dir.join("router")
     }
 
     /// The newest `n` lines (at most [`MOST_LINES`]) that pass the filter, oldest first.
@@ -106,9 +102,9 @@ impl Logs {
     /// Deletes an app's logs.
     pub fn forget(&self, app: AppId) {
         let _ = fs::remove_dir_all(self.dir.join("dynos").join(app.to_string()));
-        for sub in ["router", "platform"] {
+        for dir in [&self.router, &self.dir.join("platform")] {
             for ext in ["log", "log.1"] {
-                let _ = fs::remove_file(self.dir.join(sub).join(format!("{app}.{ext}")));
+                let _ = fs::remove_file(dir.join(format!("{app}.{ext}")));
             }
         }
     }
@@ -143,8 +139,8 @@ impl Logs {
 
     fn files(&self, app: AppId) -> Files {
         Files {
-            dirs: vec![self.dir.join("dynos").join(app.to_string())],
-            root: self.dir.clone(),
+            dynos: self.dir.join("dynos").join(app.to_string()),
+            others: [self.router.clone(), self.dir.join("platform")],
             app,
         }
     }
@@ -153,22 +149,22 @@ impl Logs {
 /// Where the lines of one app are.
 #[derive(Clone, Debug)]
 struct Files {
-    dirs: Vec<PathBuf>,
-    root: PathBuf,
+    dynos: PathBuf,
+    others: [PathBuf; 2],
     app: AppId,
 }
 
 impl Files {
     /// The files that are written to, without rotated ones.
     fn live(&self) -> Vec<PathBuf> {
-        let mut all: Vec<PathBuf> = self
-            .dirs
-            .iter()
-            .flat_map(|d| list(d))
+        let mut all: Vec<PathBuf> = list(&self.dynos)
+            .into_iter()
             .filter(|p| p.extension().is_some_and(|e| e == "log"))
             .collect();
         all.extend(
-            ["router", "platform"].map(|s| self.root.join(s).join(format!("{}.log", self.app))),
+            self.others
+                .iter()
+                .map(|d| d.join(format!("{}.log", self.app))),
         );
         all
     }
@@ -203,7 +199,7 @@ mod tests {
 
     fn logs() -> (tempfile::TempDir, Logs) {
         let dir = tempfile::tempdir().unwrap();
-        let logs = Logs::open(dir.path().join("logs")).unwrap();
+        let logs = Logs::open(dir.path().join("logs"), dir.path().join("router")).unwrap();
         (dir, logs)
     }
 

@@ -88,15 +88,9 @@ impl Tail {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let flags =
             AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_FROM;
-        for dir in self
-            .files
-            .dirs
-            .iter()
-            .cloned()
-            .chain(["router", "platform"].map(|s| self.files.root.join(s)))
-        {
-            fs::create_dir_all(&dir)?;
-            inotify.add_watch(&dir, flags)?;
+        for dir in self.files.others.iter().chain([&self.files.dynos]) {
+            fs::create_dir_all(dir)?;
+            inotify.add_watch(dir, flags)?;
         }
         // SAFETY: the descriptor is owned by the `Watch`, which returns the same one each time and is never changed.
         unsafe { AsyncFd::register_with_interest(Watch(inotify), tokio::io::Interest::READABLE) }
