@@ -39,16 +39,27 @@ pub(crate) async fn accept_all(
 
 async fn accept_one(listener: &AsyncFd<TcpListener>, threads: &[Handle], limit: usize) {
     loop {
-        while threads.iter().map(|t| t.connections.load(Relaxed)).sum::<usize>() >= limit {
+        while threads
+            .iter()
+            .map(|t| t.connections.load(Relaxed))
+            .sum::<usize>()
+            >= limit
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let Ok(mut ready) = listener.readable().await else { return };
+        let Ok(mut ready) = listener.readable().await else {
+            return;
+        };
         match ready.try_io(|l| l.get_ref().accept()) {
             Ok(Ok((stream, peer))) => hand_over(stream, peer, threads).await,
             Ok(Err(e)) => {
                 // the client that left before it was served is no reason to pause
-                if e.kind() != io::ErrorKind::ConnectionAborted && e.kind() != io::ErrorKind::Interrupted {
-                    tracing::warn!("cannot accept connections: {e}. Trying again; raise the limit of open files.");
+                if e.kind() != io::ErrorKind::ConnectionAborted
+                    && e.kind() != io::ErrorKind::Interrupted
+                {
+                    tracing::warn!(
+                        "cannot accept connections: {e}. Trying again; raise the limit of open files."
+                    );
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -63,6 +74,9 @@ async fn hand_over(stream: TcpStream, peer: SocketAddr, threads: &[Handle]) {
     if stream.set_nonblocking(true).is_ok() {
         let counted = Counted::new(&thread.connections);
         // a thread that is gone has closed its side
-        let _ = thread.orders.send(Order::Serve(stream, peer, counted)).await;
+        let _ = thread
+            .orders
+            .send(Order::Serve(stream, peer, counted))
+            .await;
     }
 }

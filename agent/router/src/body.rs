@@ -7,6 +7,7 @@ use hokku_model::code;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -35,7 +36,11 @@ impl Upload {
         if body.is_end_stream() {
             return None;
         }
-        Some(Rc::new(Upload { body: RefCell::new(body), taken: Cell::new(false), ended: Cell::new(false) }))
+        Some(Rc::new(Upload {
+            body: RefCell::new(body),
+            taken: Cell::new(false),
+            ended: Cell::new(false),
+        }))
     }
 
     pub fn is_untouched(&self) -> bool {
@@ -55,6 +60,15 @@ impl Upload {
 /// Is the body, if there is one, wholly read?
 pub(crate) fn is_complete(upload: Option<&Rc<Upload>>) -> bool {
     upload.is_none_or(|u| u.is_complete())
+}
+
+/// Did the client leave, or send what is no body?
+fn fault(error: &hyper::Error) -> ClientFault {
+    let cause = std::error::Error::source(error).and_then(|s| s.downcast_ref::<io::Error>());
+    match cause.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => ClientFault::BadBody,
+        _ => ClientFault::Gone,
+    }
 }
 
 /// The request's body as it goes to the app.
@@ -78,7 +92,9 @@ impl Body for Up {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let flight = &self.flight;
-        let Some(upload) = &self.upload else { return Poll::Ready(None) };
+        let Some(upload) = &self.upload else {
+            return Poll::Ready(None);
+        };
         if flight.is_over() {
             return Poll::Ready(Some(Err(Broken("the request is over"))));
         }
@@ -91,13 +107,15 @@ impl Body for Up {
                 flight.starved_of_upload.set(false);
                 flight.touch();
                 upload.taken.set(true);
-                if next.as_ref().is_none_or(|f| f.as_ref().is_ok_and(Frame::is_trailers)) {
+                if next
+                    .as_ref()
+                    .is_none_or(|f| f.as_ref().is_ok_and(Frame::is_trailers))
+                {
                     upload.ended.set(true);
                 }
                 Poll::Ready(next.map(|frame| {
                     frame.map_err(|e| {
-                        let gone = e.is_incomplete_message();
-                        flight.client_fault.set(Some(if gone { ClientFault::Gone } else { ClientFault::BadBody }));
+                        flight.client_fault.set(Some(fault(&e)));
                         Broken("the client's body broke off")
                     })
                 }))
@@ -110,7 +128,9 @@ impl Body for Up {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.upload.as_ref().map_or(SizeHint::with_exact(0), |u| u.body.borrow().size_hint())
+        self.upload
+            .as_ref()
+            .map_or(SizeHint::with_exact(0), |u| u.body.borrow().size_hint())
     }
 }
 
@@ -138,9 +158,24 @@ impl Down {
     }
 
     /// The body of an app's answer; what is over at once is finished at once.
-    pub fn answer(body: Incoming, ticket: Ticket, lease: Lease, upload: Option<Rc<Upload>>) -> Down {
-        let answer = Box::new(Answer { body, ticket, lease: Some(lease), upload, ended: false });
-        if answer.body.is_end_stream() { Down::empty() } else { Down::App(answer) }
+    pub fn answer(
+        body: Incoming,
+        ticket: Ticket,
+        lease: Lease,
+        upload: Option<Rc<Upload>>,
+    ) -> Down {
+        let answer = Box::new(Answer {
+            body,
+            ticket,
+            lease: Some(lease),
+            upload,
+            ended: false,
+        });
+        if answer.body.is_end_stream() {
+            Down::empty()
+        } else {
+            Down::App(answer)
+        }
     }
 }
 
@@ -154,7 +189,9 @@ impl Drop for Answer {
         if ended {
             self.ticket.conclude();
         }
-        let Some(lease) = self.lease.take() else { return };
+        let Some(lease) = self.lease.take() else {
+            return;
+        };
         if ended && uploaded {
             let ctx = &self.ticket.flight.ctx;
             ctx.pool.borrow_mut().give_back(lease, &ctx.shared.limits);

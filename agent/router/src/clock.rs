@@ -16,7 +16,9 @@ pub(crate) fn wall_micros() -> i64 {
 
 /// Milliseconds since 1970 by the wall clock, for `X-Request-Start`.
 pub(crate) fn wall_ms() -> u64 {
-    let d = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let d = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -28,7 +30,10 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     pub fn new() -> Stamp {
-        Stamp { second: i64::MIN, text: String::new() }
+        Stamp {
+            second: i64::MIN,
+            text: String::new(),
+        }
     }
 
     /// Appends the 32 characters for `micros` since 1970.

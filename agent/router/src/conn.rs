@@ -18,10 +18,15 @@ const HEAD_MAX: usize = 128 * 1024;
 /// Begins to serve a client on this thread.
 pub(crate) fn serve(ctx: &Rc<Ctx>, stream: TcpStream, peer: SocketAddr, counted: Counted) {
     let local_port = stream.local_addr().map_or(80, |a| a.port());
-    let opened = stream.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
+    let opened = stream
+        .set_nodelay(true)
+        .and_then(|()| tokio::net::TcpStream::from_std(stream));
     let Ok(stream) = opened else { return };
     let wire = Wire::new(&stream, peer, local_port);
-    let listed = Listed { key: ctx.wires.borrow_mut().insert(wire.clone()), ctx: ctx.clone() };
+    let listed = Listed {
+        key: ctx.wires.borrow_mut().insert(wire.clone()),
+        ctx: ctx.clone(),
+    };
     let io = ClientIo::new(stream, wire.clone(), counted);
     tokio::task::spawn_local(run(listed, io, wire));
 }

@@ -9,7 +9,9 @@ use crate::table::Register;
 use crate::thread::{Handle, Order, Shared};
 use anyhow::Context;
 use hokku_model::route::{RouteTable, RouterOrder, RouterReport};
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
+};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
@@ -32,19 +34,29 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) fn bind_socket(path: &Path) -> anyhow::Result<std::os::unix::net::UnixListener> {
     if let Ok(meta) = std::fs::symlink_metadata(path) {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            anyhow::bail!("another router already answers at {}: stop it first", path.display());
+            anyhow::bail!(
+                "another router already answers at {}: stop it first",
+                path.display()
+            );
         }
         if !meta.file_type().is_socket() {
-            anyhow::bail!("{} is in the way: it is not a socket. Remove it or use another path", path.display());
+            anyhow::bail!(
+                "{} is in the way: it is not a socket. Remove it or use another path",
+                path.display()
+            );
         }
-        std::fs::remove_file(path).with_context(|| format!("removing the stale socket {}", path.display()))?;
+        std::fs::remove_file(path)
+            .with_context(|| format!("removing the stale socket {}", path.display()))?;
     }
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None).context("making the control socket")?;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)
+        .context("making the control socket")?;
     // set before bind, the mode is the file's from its first moment
     nix::sys::stat::fchmod(&fd, nix::sys::stat::Mode::from_bits_truncate(0o600))?;
-    let address = UnixAddr::new(path).with_context(|| format!("{} is too long for a socket", path.display()))?;
-    bind(fd.as_raw_fd(), &address).with_context(|| format!("the control socket {} cannot be made", path.display()))?;
+    let address = UnixAddr::new(path)
+        .with_context(|| format!("{} is too long for a socket", path.display()))?;
+    bind(fd.as_raw_fd(), &address)
+        .with_context(|| format!("the control socket {} cannot be made", path.display()))?;
     listen(&fd, Backlog::new(16)?)?;
     Ok(fd.into())
 }
@@ -91,7 +103,17 @@ impl Control {
         empty: Arc<Notify>,
     ) -> Control {
         let drains = Drains::new(shared.limits.close_grace);
-        Control { shared, threads, register, snapshot, listen, empty, session: None, sessions: 0, drains }
+        Control {
+            shared,
+            threads,
+            register,
+            snapshot,
+            listen,
+            empty,
+            session: None,
+            sessions: 0,
+            drains,
+        }
     }
 
     /// Runs until `stop` says true.
@@ -134,14 +156,26 @@ impl Control {
         let reader = tokio::spawn(read_orders(number, from, tell)).abort_handle();
         self.session = Some(Session { number, to, reader });
         let version = self.shared.routes.load().version;
-        self.report(RouterReport::Hello { pid: std::process::id(), version, listen: self.listen.clone() }).await;
+        self.report(RouterReport::Hello {
+            pid: std::process::id(),
+            version,
+            listen: self.listen.clone(),
+        })
+        .await;
     }
 
     async fn report(&mut self, report: RouterReport) {
-        let Some(session) = &mut self.session else { return };
-        let Ok(mut line) = serde_json::to_vec(&report) else { return };
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let Ok(mut line) = serde_json::to_vec(&report) else {
+            return;
+        };
         line.push(b'\n');
-        if !matches!(timeout(PATIENCE, session.to.write_all(&line)).await, Ok(Ok(()))) {
+        if !matches!(
+            timeout(PATIENCE, session.to.write_all(&line)).await,
+            Ok(Ok(()))
+        ) {
             self.session = None;
         }
     }
@@ -185,7 +219,9 @@ impl Control {
         for told in seen {
             // the dropped sender of a thread that ends is an answer, too
             if timeout(PATIENCE, told).await.is_err() {
-                tracing::warn!("a router thread has not turned to the new table within {PATIENCE:?}");
+                tracing::warn!(
+                    "a router thread has not turned to the new table within {PATIENCE:?}"
+                );
             }
         }
     }
@@ -227,7 +263,9 @@ async fn read_orders(number: u64, from: OwnedReadHalf, tell: mpsc::Sender<Heard>
                     return;
                 }
             }
-            Err(e) => tracing::warn!("an order of the agent is not understood and was skipped: {e}"),
+            Err(e) => {
+                tracing::warn!("an order of the agent is not understood and was skipped: {e}")
+            }
         }
         if line.capacity() > 1024 * 1024 {
             line = Vec::new();

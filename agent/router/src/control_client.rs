@@ -26,11 +26,20 @@ pub struct ReportReceiver {
 /// # Errors
 /// When no router listens at `path`.
 pub async fn connect(path: &Path) -> anyhow::Result<(OrderSender, ReportReceiver)> {
-    let stream = UnixStream::connect(path)
-        .await
-        .with_context(|| format!("no router answers at {}: is `hokkud router` running?", path.display()))?;
+    let stream = UnixStream::connect(path).await.with_context(|| {
+        format!(
+            "no router answers at {}: is `hokkud router` running?",
+            path.display()
+        )
+    })?;
     let (from, to) = stream.into_split();
-    Ok((OrderSender { to }, ReportReceiver { from: BufReader::new(from), line: Vec::new() }))
+    Ok((
+        OrderSender { to },
+        ReportReceiver {
+            from: BufReader::new(from),
+            line: Vec::new(),
+        },
+    ))
 }
 
 impl OrderSender {
@@ -39,9 +48,13 @@ impl OrderSender {
     /// # Errors
     /// When the router is gone; connect again then. After a cancelled send the connection must be given up.
     pub async fn send(&mut self, order: &RouterOrder) -> anyhow::Result<()> {
-        let mut line = serde_json::to_vec(order).context("an order for the router cannot be written as JSON")?;
+        let mut line = serde_json::to_vec(order)
+            .context("an order for the router cannot be written as JSON")?;
         line.push(b'\n');
-        self.to.write_all(&line).await.context("the router closed its control socket")
+        self.to
+            .write_all(&line)
+            .await
+            .context("the router closed its control socket")
     }
 }
 
@@ -52,10 +65,14 @@ impl ReportReceiver {
     /// # Errors
     /// When reading fails or a line is no report.
     pub async fn recv(&mut self) -> anyhow::Result<Option<RouterReport>> {
-        if !read_line(&mut self.from, &mut self.line, LINE_MAX).await.context("reading the router's reports")? {
+        if !read_line(&mut self.from, &mut self.line, LINE_MAX)
+            .await
+            .context("reading the router's reports")?
+        {
             return Ok(None);
         }
-        let report = serde_json::from_slice(&self.line).context("the router sent a line that is no report")?;
+        let report = serde_json::from_slice(&self.line)
+            .context("the router sent a line that is no report")?;
         Ok(Some(report))
     }
 }

@@ -42,13 +42,20 @@ pub(crate) struct Drains {
 impl Drains {
     /// `grace`: between asking tunnels and cutting.
     pub fn new(grace: Duration) -> Drains {
-        Drains { list: Vec::new(), grace }
+        Drains {
+            list: Vec::new(),
+            grace,
+        }
     }
 
     /// A drain is ordered, or ordered again with another deadline.
     pub fn order(&mut self, dyno: DynoId, deadline: Instant) {
         self.forget(dyno);
-        self.list.push(Drain { dyno, stage: Stage::Open, next: deadline });
+        self.list.push(Drain {
+            dyno,
+            stage: Stage::Open,
+            next: deadline,
+        });
     }
 
     /// The dyno is in the table again.
@@ -94,7 +101,11 @@ mod tests {
     #[test]
     fn asks_then_cuts_then_reports() {
         let id = DynoId(1);
-        let target = Target { dyno: id, name: "web.1".parse().unwrap(), addr: "127.0.0.1:9".parse().unwrap() };
+        let target = Target {
+            dyno: id,
+            name: "web.1".parse().unwrap(),
+            addr: "127.0.0.1:9".parse().unwrap(),
+        };
         let app = AppRoutes {
             name: "app".parse().unwrap(),
             hosts: vec!["a".into()],
@@ -102,7 +113,10 @@ mod tests {
             targets: vec![target],
             state: AppState::Running,
         };
-        let routes = RouteTable { version: 1, apps: [(AppId(1), app)].into() };
+        let routes = RouteTable {
+            version: 1,
+            apps: [(AppId(1), app)].into(),
+        };
         let mut register = Register::new(Default::default());
         let table = register.build(&routes);
         let claim = table.find("a").unwrap().targets[0].claim().unwrap();
@@ -113,14 +127,27 @@ mod tests {
         drains.order(id, start + 10 * second);
         assert_eq!(drains.steps(&register, start), []);
         assert_eq!(drains.wake_at(), Some(start + 10 * second));
-        assert_eq!(drains.steps(&register, start + 10 * second), [Step::Close(id)]);
+        assert_eq!(
+            drains.steps(&register, start + 10 * second),
+            [Step::Close(id)]
+        );
         assert_eq!(drains.steps(&register, start + 10 * second), []);
-        assert_eq!(drains.steps(&register, start + 11 * second), [Step::Cut(id)]);
+        assert_eq!(
+            drains.steps(&register, start + 11 * second),
+            [Step::Cut(id)]
+        );
         drop(claim);
-        assert_eq!(drains.steps(&register, start + 11 * second), [Step::Report(id)]);
+        assert_eq!(
+            drains.steps(&register, start + 11 * second),
+            [Step::Report(id)]
+        );
         assert_eq!(drains.wake_at(), None);
 
         drains.order(DynoId(77), start + second);
-        assert_eq!(drains.steps(&register, start), [Step::Report(DynoId(77))], "an unknown dyno has nothing in flight");
+        assert_eq!(
+            drains.steps(&register, start),
+            [Step::Report(DynoId(77))],
+            "an unknown dyno has nothing in flight"
+        );
     }
 }

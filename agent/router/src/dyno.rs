@@ -43,7 +43,9 @@ impl Dyno {
 
     /// Counts one request in, unless the dyno is closed.
     pub fn claim(self: &Arc<Self>) -> Option<Claim> {
-        let taken = self.load.fetch_update(SeqCst, SeqCst, |v| (v & CLOSED == 0).then_some(v + 1));
+        let taken = self
+            .load
+            .fetch_update(SeqCst, SeqCst, |v| (v & CLOSED == 0).then_some(v + 1));
         taken.is_ok().then(|| Claim(self.clone()))
     }
 
@@ -69,7 +71,8 @@ impl Dyno {
     /// Keeps requests away for a while after a refused connection.
     pub fn quarantine(&self, time: Duration) {
         let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        self.quarantined_until.store(clock::ms().saturating_add(ms).max(1), SeqCst);
+        self.quarantined_until
+            .store(clock::ms().saturating_add(ms).max(1), SeqCst);
     }
 
     /// A connection was made: it is well.

@@ -166,7 +166,10 @@ impl Flight {
     }
 
     pub fn is_for(&self, dyno: DynoId) -> bool {
-        self.claim.borrow().as_ref().is_some_and(|c| c.dyno().id == dyno)
+        self.claim
+            .borrow()
+            .as_ref()
+            .is_some_and(|c| c.dyno().id == dyno)
     }
 
     /// Asks a tunnel to close; plain requests go on.
@@ -199,17 +202,28 @@ impl Flight {
         if self.verdict.get().is_some() {
             return;
         }
-        let after = |since: u64, limit: Duration| u128::from(now.saturating_sub(since)) >= limit.as_millis();
+        let after = |since: u64, limit: Duration| {
+            u128::from(now.saturating_sub(since)) >= limit.as_millis()
+        };
         let touched = self.touched.get();
         match self.phase.get() {
             Phase::Queue if after(self.begun, limits.boot) => self.sentence(Verdict::Boot),
             Phase::Connect if after(touched, limits.connect) => self.sentence(Verdict::Connect),
-            Phase::FirstByte if self.starved_of_upload.get() => {
-                if after(touched, limits.idle) {
-                    self.sentence(Verdict::ClientIdle);
+            Phase::FirstByte => {
+                let starved = self.starved_of_upload.get();
+                let limit = if starved {
+                    limits.idle
+                } else {
+                    limits.first_byte
+                };
+                if after(touched, limit) {
+                    self.sentence(if starved {
+                        Verdict::ClientIdle
+                    } else {
+                        Verdict::FirstByte
+                    });
                 }
             }
-            Phase::FirstByte if after(touched, limits.first_byte) => self.sentence(Verdict::FirstByte),
             Phase::Answer if after(touched, limits.idle) => {
                 if self.starved_of_answer.get() {
                     self.sentence(Verdict::AppIdle);
@@ -219,7 +233,9 @@ impl Flight {
                     self.wire.shut();
                 }
             }
-            Phase::Tunnel if limits.tunnel_idle.is_some_and(|l| after(touched, l)) => self.ask_to_close(),
+            Phase::Tunnel if limits.tunnel_idle.is_some_and(|l| after(touched, l)) => {
+                self.ask_to_close()
+            }
             _ => {}
         }
     }
@@ -275,7 +291,12 @@ impl Ticket {
         });
         let key = ctx.flights.borrow_mut().insert(flight.clone());
         let headers = request.headers();
-        let authority = || request.uri().authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
+        let authority = || {
+            request
+                .uri()
+                .authority()
+                .and_then(|a| HeaderValue::from_str(a.as_str()).ok())
+        };
         let host = headers.get(http::header::HOST).cloned().or_else(authority);
         let entry = Entry {
             method: request.method().clone(),
@@ -300,7 +321,11 @@ impl Ticket {
             concluded: false,
             unread: false,
         };
-        Ticket { flight, key, entry: Box::new(entry) }
+        Ticket {
+            flight,
+            key,
+            entry: Box::new(entry),
+        }
     }
 
     pub fn forwarded(&mut self, request_id: HeaderValue, fwd: HeaderValue, https: bool) {

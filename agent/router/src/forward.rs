@@ -29,11 +29,17 @@ struct Refusal {
 
 impl Refusal {
     fn of(code: Code, app: &str) -> Refusal {
-        Refusal { page: Page::of_code(code, app), code: Some(code) }
+        Refusal {
+            page: Page::of_code(code, app),
+            code: Some(code),
+        }
     }
 
     fn bad(status: StatusCode, text: &str) -> Refusal {
-        Refusal { page: Page::refusal(status, text), code: Some(code::H26) }
+        Refusal {
+            page: Page::refusal(status, text),
+            code: Some(code::H26),
+        }
     }
 }
 
@@ -63,7 +69,10 @@ pub(crate) async fn handle(
         None => match admit(&ctx, &wire, &mut ticket, &mut request) {
             Ok(Admitted::Release(response)) => return Ok(concluded(ticket, response)),
             Ok(Admitted::Forward(host, forwarded)) => {
-                let on_client = forwarded.upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+                let on_client = forwarded
+                    .upgrade
+                    .is_some()
+                    .then(|| hyper::upgrade::on(&mut request));
                 let (parts, body) = request.into_parts();
                 let upload = Upload::new(body);
                 let head = outgoing(parts, upload.as_ref());
@@ -105,50 +114,81 @@ enum Admitted {
 }
 
 /// Checks a request and rewrites its headers.
-fn admit(ctx: &Ctx, wire: &Wire, ticket: &mut Ticket, request: &mut Request<Incoming>) -> Result<Admitted, Refusal> {
+fn admit(
+    ctx: &Ctx,
+    wire: &Wire,
+    ticket: &mut Ticket,
+    request: &mut Request<Incoming>,
+) -> Result<Admitted, Refusal> {
     let bad = |text| Refusal::bad(StatusCode::BAD_REQUEST, text);
     if request.method() == Method::CONNECT {
-        return Err(Refusal::bad(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not a method this server takes."));
+        return Err(Refusal::bad(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "CONNECT is not a method this server takes.",
+        ));
     }
     let host = headers::host(request.uri(), request.headers()).map_err(bad)?;
     let version = request.version();
     if let Some(authority) = request.uri().authority() {
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| bad("The request's target is not a URL."))?;
+        let host = HeaderValue::from_str(authority.as_str())
+            .map_err(|_| bad("The request's target is not a URL."))?;
         request.headers_mut().insert(HOST, host);
     }
     if let Some(expect) = request.headers_mut().remove(EXPECT)
         && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
     {
-        return Err(Refusal::bad(StatusCode::EXPECTATION_FAILED, "The only expectation taken is \"100-continue\"."));
+        return Err(Refusal::bad(
+            StatusCode::EXPECTATION_FAILED,
+            "The only expectation taken is \"100-continue\".",
+        ));
     }
     let local = wire.peer.ip().to_canonical().is_loopback();
-    if local && request.uri().path() == RELEASE_PATH && !request.headers().contains_key(headers::FORWARDED_FOR) {
+    if local
+        && request.uri().path() == RELEASE_PATH
+        && !request.headers().contains_key(headers::FORWARDED_FOR)
+    {
         return release(ctx, &host).map(Admitted::Release);
     }
     if version == Version::HTTP_2 {
         join_cookies(request.headers_mut());
     }
     let trusted = local && ctx.shared.trust_loopback;
-    let forwarded = headers::prepare_request(request.headers_mut(), version, wire, trusted, &ctx.dice);
-    ticket.forwarded(forwarded.request_id.clone(), forwarded.fwd.clone(), forwarded.https);
+    let forwarded =
+        headers::prepare_request(request.headers_mut(), version, wire, trusted, &ctx.dice);
+    ticket.forwarded(
+        forwarded.request_id.clone(),
+        forwarded.fwd.clone(),
+        forwarded.https,
+    );
     Ok(Admitted::Forward(host, forwarded))
 }
 
 /// Which release the host's app is served from, by the table that is in force now.
 fn release(ctx: &Ctx, host: &str) -> Result<Response<bytes::Bytes>, Refusal> {
     let table = ctx.shared.routes.load();
-    let app = table.find(host).ok_or(Refusal { page: Page::no_such_app(), code: None })?;
-    let doc = serde_json::json!({ "app": app.name, "release": app.release.map(|v| format!("v{v}")) });
+    let app = table.find(host).ok_or(Refusal {
+        page: Page::no_such_app(),
+        code: None,
+    })?;
+    let doc =
+        serde_json::json!({ "app": app.name, "release": app.release.map(|v| format!("v{v}")) });
     let mut response = Response::new(bytes::Bytes::from(doc.to_string()));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
 /// HTTP/2 may split cookies over lines; HTTP/1.1 may not (RFC 9113, section 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
-    let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let all: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
     if all.len() > 1
         && let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..]))
     {
@@ -159,7 +199,9 @@ fn join_cookies(headers: &mut HeaderMap) {
 fn outgoing(mut parts: http::request::Parts, upload: Option<&Rc<Upload>>) -> Head {
     if upload.is_some_and(|u| u.is_chunked()) {
         // said outright, because a GET's body would be left out otherwise
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        parts
+            .headers
+            .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let uri = if parts.uri.authority().is_some() {
         let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
@@ -167,7 +209,11 @@ fn outgoing(mut parts: http::request::Parts, upload: Option<&Rc<Upload>>) -> Hea
     } else {
         parts.uri
     };
-    Head { method: parts.method, uri, headers: parts.headers }
+    Head {
+        method: parts.method,
+        uri,
+        headers: parts.headers,
+    }
 }
 
 /// Gets an answer's head from one of the app's dynos.
@@ -202,13 +248,23 @@ async fn send(
                 attempts += 1;
                 if attempts >= limits.attempts {
                     let refused = matches!(why, NoLease::Refused);
-                    return Err(Refusal::of(if refused { code::H21 } else { code::H19 }, host));
+                    return Err(Refusal::of(
+                        if refused { code::H21 } else { code::H19 },
+                        host,
+                    ));
                 }
                 head = Some(to_send);
                 continue;
             }
         };
-        ticket.given_to(&dyno, if lease.used { 0 } else { clock::ms().saturating_sub(begun) });
+        ticket.given_to(
+            &dyno,
+            if lease.used {
+                0
+            } else {
+                clock::ms().saturating_sub(begun)
+            },
+        );
         lease.begin();
         flight.uses(&lease.wire);
         flight.enter(Phase::FirstByte);
@@ -230,7 +286,8 @@ async fn send(
                 match flight.client_fault.get() {
                     Some(ClientFault::Gone) => return Err(Refusal::of(code::H27, host)),
                     Some(ClientFault::BadBody) => {
-                        let text = "The chunks of the request's body are not formed as they have to be.";
+                        let text =
+                            "The chunks of the request's body are not formed as they have to be.";
                         return Err(Refusal::bad(StatusCode::BAD_REQUEST, text));
                     }
                     None => {}
@@ -238,7 +295,11 @@ async fn send(
                 let untouched = upload.as_ref().is_none_or(|u| u.is_untouched());
                 let never_sent = e.take_message().map(|request| {
                     let (parts, _) = request.into_parts();
-                    Head { method: parts.method, uri: parts.uri, headers: parts.headers }
+                    Head {
+                        method: parts.method,
+                        uri: parts.uri,
+                        headers: parts.headers,
+                    }
                 });
                 let again = never_sent.or(spare.filter(|_| !lease.wire.has_received()));
                 if lease.used && untouched && again.is_some() && !only_fresh {
@@ -261,7 +322,12 @@ async fn send(
 }
 
 /// Finds a dyno and claims it, waiting if the app may get one. `attempts`: how many refused this request already.
-async fn choose(ctx: &Rc<Ctx>, ticket: &mut Ticket, host: &str, attempts: u32) -> Result<Claim, Refusal> {
+async fn choose(
+    ctx: &Rc<Ctx>,
+    ticket: &mut Ticket,
+    host: &str,
+    attempts: u32,
+) -> Result<Claim, Refusal> {
     let flight = ticket.flight.clone();
     let mut desperate = false;
     let mut place = None;
@@ -274,7 +340,10 @@ async fn choose(ctx: &Rc<Ctx>, ticket: &mut Ticket, host: &str, attempts: u32) -
                 return Err(if table.version == 0 {
                     Refusal::of(code::H99, host)
                 } else {
-                    Refusal { page: Page::no_such_app(), code: None }
+                    Refusal {
+                        page: Page::no_such_app(),
+                        code: None,
+                    }
                 });
             };
             ticket.of_app(app.id);
@@ -306,7 +375,9 @@ async fn choose(ctx: &Rc<Ctx>, ticket: &mut Ticket, host: &str, attempts: u32) -
             None => flight.until(changed).await,
             Some(nap) => {
                 desperate = true;
-                flight.until(async { _ = tokio::time::timeout(nap, changed).await }).await
+                flight
+                    .until(async { _ = tokio::time::timeout(nap, changed).await })
+                    .await
             }
         };
         waited.map_err(|verdict| Refusal::of(verdict.code(), host))?;
@@ -349,26 +420,50 @@ async fn lease(
 ) -> Result<Lease, NoLease> {
     let flight = &ticket.flight;
     flight.enter(Phase::Connect);
-    while !only_fresh {
-        let Some(mut lease) = ctx.pool.borrow_mut().take(dyno, look_closely) else { break };
+    let pooled = || {
+        if only_fresh {
+            None
+        } else {
+            ctx.pool.borrow_mut().take(dyno, look_closely)
+        }
+    };
+    while let Some(mut lease) = pooled() {
         if lease.sender.is_ready() {
             return Ok(lease);
         }
-        if let Ok(()) = flight.until(lease.sender.ready()).await.map_err(NoLease::Sentenced)? {
+        if let Ok(()) = flight
+            .until(lease.sender.ready())
+            .await
+            .map_err(NoLease::Sentenced)?
+        {
             return Ok(lease);
         }
     }
-    match flight.until(Lease::connect(dyno)).await.map_err(NoLease::Sentenced)? {
+    match flight
+        .until(Lease::connect(dyno))
+        .await
+        .map_err(NoLease::Sentenced)?
+    {
         Ok(lease) => {
             dyno.release_from_quarantine();
             Ok(lease)
         }
         Err(e) => {
-            let ours = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
+            let ours = [
+                libc::EMFILE,
+                libc::ENFILE,
+                libc::ENOBUFS,
+                libc::ENOMEM,
+                libc::EADDRNOTAVAIL,
+            ];
             if !e.raw_os_error().is_some_and(|n| ours.contains(&n)) {
                 return Err(NoLease::Refused);
             }
-            tracing::warn!("no connection to {} at {}: {e}. Raise the limit of open files.", dyno.name, dyno.addr);
+            tracing::warn!(
+                "no connection to {} at {}: {e}. Raise the limit of open files.",
+                dyno.name,
+                dyno.addr
+            );
             Err(NoLease::Exhausted)
         }
     }
@@ -395,7 +490,9 @@ fn refused(mut ticket: Ticket, refusal: Refusal, accept: Option<&HeaderValue>) -
     }
     let mut response = concluded(ticket, response);
     if refusal.code == Some(code::H26) {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

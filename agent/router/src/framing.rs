@@ -18,7 +18,10 @@ pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
 }
 
 fn skip_empty_lines(bytes: &[u8]) -> usize {
-    bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count()
+    bytes
+        .iter()
+        .take_while(|b| matches!(b, b'\r' | b'\n'))
+        .count()
 }
 
 /// Why the raw head must be refused, if it must.
@@ -49,7 +52,9 @@ pub(crate) fn fault_of_head(head: &[u8]) -> Option<&'static str> {
 }
 
 fn has_name(line: &[u8], name: &[u8]) -> bool {
-    line.len() > name.len() && line[name.len()] == b':' && line[..name.len()].eq_ignore_ascii_case(name)
+    line.len() > name.len()
+        && line[name.len()] == b':'
+        && line[..name.len()].eq_ignore_ascii_case(name)
 }
 
 /// Why the parsed headers must be refused, if they must.
@@ -77,11 +82,26 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", true),
             ("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", true),
             ("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n", true),
-            ("POST / HTTP/1.1\r\nX-Content-Length: 3\r\nContent-Length: 3\r\n\r\n", true),
-            ("POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n", false),
-            ("POST / HTTP/1.1\r\nContent-Length: 3\r\ntransfer-encoding: chunked\r\n\r\n", false),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nCONTENT-LENGTH: 3\r\n\r\n", false),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n", false),
+            (
+                "POST / HTTP/1.1\r\nX-Content-Length: 3\r\nContent-Length: 3\r\n\r\n",
+                true,
+            ),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n",
+                false,
+            ),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 3\r\ntransfer-encoding: chunked\r\n\r\n",
+                false,
+            ),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nCONTENT-LENGTH: 3\r\n\r\n",
+                false,
+            ),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+                false,
+            ),
             ("GET / HTTP/1.1\nHost: a\r\n\r\n", false),
             ("GET / HTTP/1.1\r\nHost: a\n\r\n", false),
             ("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n", false),

@@ -16,8 +16,14 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// Becomes the variable HTTP_PROXY in CGI-like apps, which HTTP clients in them obey.
 const PROXY: HeaderName = HeaderName::from_static("proxy");
-const HOP_BY_HOP: [HeaderName; 6] =
-    [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE];
+const HOP_BY_HOP: [HeaderName; 6] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
 
 const VIA_US: &str = "1.1 hokku-router";
 
@@ -39,8 +45,12 @@ pub(crate) struct Forwarded {
 pub(crate) fn host(uri: &Uri, headers: &HeaderMap) -> Result<String, &'static str> {
     let text = match (uri.authority(), headers.get(HOST)) {
         (Some(authority), _) => authority.as_str(),
-        (None, Some(value)) => value.to_str().map_err(|_| "The request's Host is not a host name.")?,
-        (None, None) => return Err("The request has no Host, so there is no telling which app is meant."),
+        (None, Some(value)) => value
+            .to_str()
+            .map_err(|_| "The request's Host is not a host name.")?,
+        (None, None) => {
+            return Err("The request has no Host, so there is no telling which app is meant.");
+        }
     };
     let name = match text.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => {
@@ -52,7 +62,9 @@ pub(crate) fn host(uri: &Uri, headers: &HeaderMap) -> Result<String, &'static st
         _ => text,
     };
     let name = name.strip_suffix('.').unwrap_or(name);
-    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'%');
+    let fits = |b: u8| {
+        b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'%')
+    };
     if name.is_empty() || name.len() > 253 || !name.bytes().all(fits) {
         return Err("The request's Host is not a host name.");
     }
@@ -84,10 +96,23 @@ pub(crate) fn prepare_request(
     let fwd = appended(headers, &FORWARDED_FOR, &wire.peer_text);
     headers.insert(FORWARDED_FOR, fwd.clone());
     let proto = headers.remove(FORWARDED_PROTO).filter(|_| trusted);
-    let https = proto.as_ref().is_some_and(|p| p.as_bytes().eq_ignore_ascii_case(b"https"));
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if https { "https" } else { "http" }));
-    let port = headers.remove(FORWARDED_PORT).filter(|p| trusted && is_port(p.as_bytes()));
-    let port = port.unwrap_or_else(|| if https { HeaderValue::from_static("443") } else { wire.port_text.clone() });
+    let https = proto
+        .as_ref()
+        .is_some_and(|p| p.as_bytes().eq_ignore_ascii_case(b"https"));
+    headers.insert(
+        FORWARDED_PROTO,
+        HeaderValue::from_static(if https { "https" } else { "http" }),
+    );
+    let port = headers
+        .remove(FORWARDED_PORT)
+        .filter(|p| trusted && is_port(p.as_bytes()));
+    let port = port.unwrap_or_else(|| {
+        if https {
+            HeaderValue::from_static("443")
+        } else {
+            wire.port_text.clone()
+        }
+    });
     headers.insert(FORWARDED_PORT, port);
     headers.insert(REQUEST_START, HeaderValue::from(clock::wall_ms()));
     let request_id = match headers.get(REQUEST_ID) {
@@ -100,7 +125,12 @@ pub(crate) fn prepare_request(
     };
     let via = appended(headers, &VIA, &HeaderValue::from_static(VIA_US));
     headers.insert(VIA, via);
-    Forwarded { request_id, fwd, https, upgrade }
+    Forwarded {
+        request_id,
+        fwd,
+        https,
+        upgrade,
+    }
 }
 
 /// Rewrites an answer's headers for the client. `upgraded`: the answer switches protocols.
@@ -120,20 +150,30 @@ pub(crate) fn prepare_response(headers: &mut HeaderMap, upgraded: bool) {
 
 fn wanted_upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
     let protocol = headers.get(UPGRADE)?;
-    let asked = headers.get_all(CONNECTION).iter().any(|v| has_token(v, "upgrade"));
+    let asked = headers
+        .get_all(CONNECTION)
+        .iter()
+        .any(|v| has_token(v, "upgrade"));
     // a tunnel that speaks HTTP/2 would carry requests past every rule here
     let plain = !has_token(protocol, "h2c");
     (version == Version::HTTP_11 && asked && plain).then(|| protocol.clone())
 }
 
 fn has_token(value: &HeaderValue, token: &str) -> bool {
-    value.as_bytes().split(|b| *b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    value
+        .as_bytes()
+        .split(|b| *b == b',')
+        .any(|t| t.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let mut named: Vec<HeaderName> = Vec::new();
     for value in headers.get_all(CONNECTION) {
-        for token in value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+        for token in value
+            .as_bytes()
+            .split(|b| *b == b',')
+            .map(<[u8]>::trim_ascii)
+        {
             let usual = [&b"keep-alive"[..], b"close", b"upgrade", b"te", b""];
             if usual.iter().any(|u| token.eq_ignore_ascii_case(u)) {
                 continue;
@@ -152,11 +192,19 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// `X_Forwarded_For` arrives in CGI-like apps under the same name as ours: such doubles of our headers go.
 fn strip_look_alikes(headers: &mut HeaderMap) {
-    let ours = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_PORT, REQUEST_START, REQUEST_ID];
+    let ours = [
+        FORWARDED_FOR,
+        FORWARDED_PROTO,
+        FORWARDED_PORT,
+        REQUEST_START,
+        REQUEST_ID,
+    ];
     let double = |name: &HeaderName| {
         name.as_str().starts_with("x")
             && name.as_str().contains('_')
-            && ours.iter().any(|o| o.as_str() == name.as_str().replace('_', "-"))
+            && ours
+                .iter()
+                .any(|o| o.as_str() == name.as_str().replace('_', "-"))
     };
     let found: Vec<HeaderName> = headers.keys().filter(|n| double(n)).cloned().collect();
     for name in found {
@@ -188,7 +236,9 @@ fn is_port(text: &[u8]) -> bool {
 /// Is the client's request id one to keep: 20 to 200 of `A-Za-z0-9+/=-`?
 fn is_request_id(id: &[u8]) -> bool {
     (20..=200).contains(&id.len())
-        && id.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-'))
+        && id
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-'))
 }
 
 fn fresh_id(dice: &Dice) -> HeaderValue {
@@ -198,7 +248,8 @@ fn fresh_id(dice: &Dice) -> HeaderValue {
     bytes[8..].copy_from_slice(&low);
     let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
     let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-    HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)).unwrap_or(HeaderValue::from_static("unknown"))
+    HeaderValue::from_str(id.hyphenated().encode_lower(&mut text))
+        .unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 #[cfg(test)]
@@ -209,7 +260,10 @@ mod tests {
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {
         let mut m = HeaderMap::new();
         for (k, v) in pairs {
-            m.append(HeaderName::from_bytes(k.as_bytes()).unwrap(), HeaderValue::from_str(v).unwrap());
+            m.append(
+                HeaderName::from_bytes(k.as_bytes()).unwrap(),
+                HeaderValue::from_str(v).unwrap(),
+            );
         }
         m
     }
@@ -232,7 +286,10 @@ mod tests {
         }
         assert!(host(&Uri::from_static("/"), &HeaderMap::new()).is_err());
         let absolute = Uri::from_static("http://b.example.com:81/x");
-        assert_eq!(host(&absolute, &map(&[("host", "a.example.com")])).as_deref(), Ok("b.example.com"));
+        assert_eq!(
+            host(&absolute, &map(&[("host", "a.example.com")])).as_deref(),
+            Ok("b.example.com")
+        );
     }
 
     #[test]
@@ -252,24 +309,40 @@ mod tests {
 
     #[test]
     fn look_alikes_go() {
-        let mut h = map(&[("x_forwarded_for", "1.2.3.4"), ("x-request_id", "x"), ("x_other", "kept")]);
+        let mut h = map(&[
+            ("x_forwarded_for", "1.2.3.4"),
+            ("x-request_id", "x"),
+            ("x_other", "kept"),
+        ]);
         strip_look_alikes(&mut h);
         assert_eq!(h, map(&[("x_other", "kept")]));
     }
 
     #[test]
     fn upgrades() {
-        let asks = |u: &str, c: &str| wanted_upgrade(&map(&[("upgrade", u), ("connection", c)]), Version::HTTP_11);
+        let asks = |u: &str, c: &str| {
+            wanted_upgrade(&map(&[("upgrade", u), ("connection", c)]), Version::HTTP_11)
+        };
         assert!(asks("websocket", "Upgrade").is_some());
         assert!(asks("websocket", "keep-alive, Upgrade").is_some());
         assert!(asks("websocket", "keep-alive").is_none());
         assert!(asks("h2c", "upgrade, http2-settings").is_none());
-        assert!(wanted_upgrade(&map(&[("upgrade", "x"), ("connection", "upgrade")]), Version::HTTP_10).is_none());
+        assert!(
+            wanted_upgrade(
+                &map(&[("upgrade", "x"), ("connection", "upgrade")]),
+                Version::HTTP_10
+            )
+            .is_none()
+        );
     }
 
     #[test]
     fn answers_with_two_framings_keep_none_of_the_lengths() {
-        let mut h = map(&[("transfer-encoding", "chunked"), ("content-length", "3"), ("via", "1.0 x")]);
+        let mut h = map(&[
+            ("transfer-encoding", "chunked"),
+            ("content-length", "3"),
+            ("via", "1.0 x"),
+        ]);
         prepare_response(&mut h, false);
         assert_eq!(h, map(&[("via", "1.0 x, 1.1 hokku-router")]));
     }
@@ -279,7 +352,12 @@ mod tests {
         let dice = Dice::new();
         let (a, b) = (fresh_id(&dice), fresh_id(&dice));
         assert_ne!(a, b);
-        assert_eq!(uuid::Uuid::parse_str(a.to_str().unwrap()).unwrap().get_version_num(), 4);
+        assert_eq!(
+            uuid::Uuid::parse_str(a.to_str().unwrap())
+                .unwrap()
+                .get_version_num(),
+            4
+        );
         assert!(is_request_id(a.as_bytes()));
     }
 

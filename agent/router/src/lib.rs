@@ -69,11 +69,16 @@ pub struct Router {
 /// # Errors
 /// When it cannot start: an address is taken, a folder is missing, another router answers on the control socket.
 pub fn serve(config: Config) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let wait = runtime.block_on(async {
         use tokio::signal::unix::{SignalKind, signal};
         // armed before the first request is taken
-        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut term, mut int) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
         let router = start(config)?;
         tokio::select! {
             _ = term.recv() => {}
@@ -92,9 +97,16 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
 pub fn start(config: Config) -> anyhow::Result<Router> {
     raise_file_limit();
     let listeners = bind(&config)?;
-    let listen: Vec<_> = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-    std::fs::create_dir_all(&config.logs)
-        .with_context(|| format!("the folder of the request logs, {}, cannot be made", config.logs.display()))?;
+    let listen: Vec<_> = listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<_, _>>()?;
+    std::fs::create_dir_all(&config.logs).with_context(|| {
+        format!(
+            "the folder of the request logs, {}, cannot be made",
+            config.logs.display()
+        )
+    })?;
     let socket = control::bind_socket(&config.control)?;
 
     let empty = Arc::new(Notify::new());
@@ -113,13 +125,24 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
     let writer = spawn("router-log", move || logfile::write_all(&logs, batches))?;
     let mut threads = Vec::new();
     for number in 0..config.threads.clamp(1, 256) {
-        threads.push(thread::start(number, shared.clone(), lines.clone()).context("starting a router thread")?);
+        threads.push(
+            thread::start(number, shared.clone(), lines.clone())
+                .context("starting a router thread")?,
+        );
     }
     drop(lines);
     let handles: Vec<_> = threads.iter().map(|(h, _)| h.clone()).collect();
 
-    let snapshot = snapshot::Writer::start(config.snapshot).context("starting the snapshot thread")?;
-    let control = control::Control::new(shared, handles.clone(), register, snapshot, listen.clone(), empty);
+    let snapshot =
+        snapshot::Writer::start(config.snapshot).context("starting the snapshot thread")?;
+    let control = control::Control::new(
+        shared,
+        handles.clone(),
+        register,
+        snapshot,
+        listen.clone(),
+        empty,
+    );
     let (stop_control, stopped) = watch::channel(false);
     let control = on_runtime("router-control", move || async move {
         match tokio::net::UnixListener::from_std(socket) {
@@ -133,7 +156,15 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
             tracing::error!("the listening sockets cannot be used: {e}");
         }
     })?;
-    Ok(Router { listen, threads, stop_accepting, acceptor, stop_control, control, writer })
+    Ok(Router {
+        listen,
+        threads,
+        stop_accepting,
+        acceptor,
+        stop_control,
+        control,
+        writer,
+    })
 }
 
 impl Router {
@@ -145,7 +176,15 @@ impl Router {
     /// Takes no more connections, lets what is in flight finish within [`Limits::stop`], and waits for that. WebSockets
     /// are asked to close at once.
     pub fn stop(self) {
-        let Router { threads, stop_accepting, acceptor, stop_control, control, writer, .. } = self;
+        let Router {
+            threads,
+            stop_accepting,
+            acceptor,
+            stop_control,
+            control,
+            writer,
+            ..
+        } = self;
         // panics of these threads were reported when they happened
         let _ = stop_accepting.send(true);
         let _ = acceptor.join();
@@ -165,14 +204,22 @@ impl Router {
 fn bind(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
     let mut all = Vec::new();
     for given in &config.listeners {
-        all.push(given.try_clone().context("a listening socket that was handed over cannot be used")?);
+        all.push(
+            given
+                .try_clone()
+                .context("a listening socket that was handed over cannot be used")?,
+        );
     }
     for address in &config.listen {
-        let listener = TcpListener::bind(address)
-            .with_context(|| format!("{address} cannot be listened on: is another server using the port?"))?;
+        let listener = TcpListener::bind(address).with_context(|| {
+            format!("{address} cannot be listened on: is another server using the port?")
+        })?;
         all.push(listener);
     }
-    anyhow::ensure!(!all.is_empty(), "the router was given no address to listen on");
+    anyhow::ensure!(
+        !all.is_empty(),
+        "the router was given no address to listen on"
+    );
     Ok(all)
 }
 
@@ -187,7 +234,10 @@ fn raise_file_limit() {
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.into()).spawn(run).with_context(|| format!("starting the thread {name}"))
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .with_context(|| format!("starting the thread {name}"))
 }
 
 /// A thread with a small runtime of its own.
@@ -196,6 +246,11 @@ where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = ()> + 'static,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    spawn(name, move || tokio::task::LocalSet::new().block_on(&runtime, run()))
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    spawn(name, move || {
+        tokio::task::LocalSet::new().block_on(&runtime, run())
+    })
 }

@@ -82,7 +82,11 @@ impl Line<'_> {
         number(out, self.bytes);
         out.extend_from_slice(b" protocol=");
         out.extend_from_slice(self.protocol.as_bytes());
-        out.extend_from_slice(if self.https { b" tls=true tls_version=unknown\n" } else { b" tls=false\n" });
+        out.extend_from_slice(if self.https {
+            b" tls=true tls_version=unknown\n"
+        } else {
+            b" tls=false\n"
+        });
     }
 }
 
@@ -102,7 +106,10 @@ fn number(out: &mut Vec<u8>, mut n: u64) {
 
 /// Inside quotes: no quote, no line end can end the field early.
 fn quoted(out: &mut Vec<u8>, text: &[u8]) {
-    if text.iter().all(|b| *b >= b' ' && !matches!(b, b'"' | b'\\' | 0x7f)) {
+    if text
+        .iter()
+        .all(|b| *b >= b' ' && !matches!(b, b'"' | b'\\' | 0x7f))
+    {
         return out.extend_from_slice(text);
     }
     for b in text {
@@ -150,7 +157,12 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub fn new(writer: SyncSender<Batch>) -> Lines {
-        Lines { by_app: HashMap::new(), size: 0, stamp: Stamp::new(), writer }
+        Lines {
+            by_app: HashMap::new(),
+            size: 0,
+            stamp: Stamp::new(),
+            writer,
+        }
     }
 
     /// Adds a line to the app's log.
@@ -175,10 +187,17 @@ impl Lines {
             if g.lines == 0 {
                 continue;
             }
-            let batch = Batch { app: *app, bytes: std::mem::take(&mut g.bytes), lines: g.lines, lost: g.lost };
+            let batch = Batch {
+                app: *app,
+                bytes: std::mem::take(&mut g.bytes),
+                lines: g.lines,
+                lost: g.lost,
+            };
             match self.writer.try_send(batch) {
                 Ok(()) => g.lost = 0,
-                Err(TrySendError::Full(b) | TrySendError::Disconnected(b)) => g.lost = b.lost + b.lines,
+                Err(TrySendError::Full(b) | TrySendError::Disconnected(b)) => {
+                    g.lost = b.lost + b.lines
+                }
             }
             g.lines = 0;
         }
@@ -227,19 +246,39 @@ mod tests {
              host=my-app.example.com request_id=0123456789abcdef0123 fwd=\"203.0.113.9\" dyno=web.1 connect=0ms \
              service=18ms status=200 bytes=13 protocol=http1.1 tls=false\n"
         );
-        let failed = Line { code: Some(code::H12), service: Some(30000), status: 503, bytes: 0, https: true, ..line() };
+        let failed = Line {
+            code: Some(code::H12),
+            service: Some(30000),
+            status: 503,
+            bytes: 0,
+            https: true,
+            ..line()
+        };
         assert_eq!(
             text(&failed),
             "2025-11-24T16:00:00.000042+00:00 heroku[router]: at=error code=H12 desc=\"Request timeout\" method=GET \
              path=\"/a?b=c\" host=my-app.example.com request_id=0123456789abcdef0123 fwd=\"203.0.113.9\" dyno=web.1 \
              connect=0ms service=30000ms status=503 bytes=0 protocol=http1.1 tls=true tls_version=unknown\n"
         );
-        let gone = Line { code: Some(code::H27), sock: Some("client"), dyno: "", connect: None, service: None, ..line() };
+        let gone = Line {
+            code: Some(code::H27),
+            sock: Some("client"),
+            dyno: "",
+            connect: None,
+            service: None,
+            ..line()
+        };
         assert!(text(&gone).contains(
             " at=warning code=H27 desc=\"Client Request Interrupted\" sock=client method=GET path="
         ));
         assert!(text(&gone).contains(" dyno= connect= service= status=200 "));
-        assert!(text(&Line { code: Some(code::H80), ..line() }).contains("at=info code=H80 "));
+        assert!(
+            text(&Line {
+                code: Some(code::H80),
+                ..line()
+            })
+            .contains("at=info code=H80 ")
+        );
     }
 
     #[test]

@@ -15,7 +15,11 @@ const TURN_OVER: u64 = 8 * 1024 * 1024;
 
 /// Writes until all senders are gone.
 pub(crate) fn write_all(folder: &Path, batches: Receiver<Batch>) {
-    let mut writer = Writer { folder: folder.to_owned(), lost: HashMap::new(), stamp: Stamp::new() };
+    let mut writer = Writer {
+        folder: folder.to_owned(),
+        lost: HashMap::new(),
+        stamp: Stamp::new(),
+    };
     for batch in batches {
         writer.take(batch);
     }
@@ -34,7 +38,10 @@ impl Writer {
         let mut bytes = batch.bytes;
         if lost > 0 {
             self.stamp.write(&mut bytes, clock::wall_micros());
-            let _ = writeln!(bytes, " heroku[router]: Error L10 (output buffer overflow): {lost} messages dropped.");
+            let _ = writeln!(
+                bytes,
+                " heroku[router]: Error L10 (output buffer overflow): {lost} messages dropped."
+            );
         }
         if let Err(e) = self.append(batch.app, &bytes) {
             if self.lost.is_empty() {
@@ -68,7 +75,11 @@ impl Writer {
 
 /// Readable by the owner and the group only: paths may hold secrets.
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)
 }
 
 #[cfg(test)]
@@ -76,18 +87,30 @@ mod tests {
     use super::*;
 
     fn batch(text: &str, lost: u64) -> Batch {
-        Batch { app: Some(AppId(7)), bytes: text.into(), lines: 1, lost }
+        Batch {
+            app: Some(AppId(7)),
+            bytes: text.into(),
+            lines: 1,
+            lost,
+        }
     }
 
     #[test]
     fn appends_turns_over_and_tells_losses() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(format!("{}.log", AppId(7)));
-        let mut w = Writer { folder: dir.path().into(), lost: HashMap::new(), stamp: Stamp::new() };
+        let mut w = Writer {
+            folder: dir.path().into(),
+            lost: HashMap::new(),
+            stamp: Stamp::new(),
+        };
         w.take(batch("one\n", 0));
         w.take(batch("two\n", 5));
         let text = std::fs::read_to_string(&file).unwrap();
-        assert!(text.starts_with("one\ntwo\n") && text.ends_with("5 messages dropped.\n"), "{text}");
+        assert!(
+            text.starts_with("one\ntwo\n") && text.ends_with("5 messages dropped.\n"),
+            "{text}"
+        );
 
         std::fs::write(&file, vec![b'x'; TURN_OVER as usize]).unwrap();
         w.take(batch("three\n", 0));
@@ -101,6 +124,9 @@ mod tests {
         std::fs::remove_dir(&file).unwrap();
         w.take(batch("five\n", 0));
         let text = std::fs::read_to_string(&file).unwrap();
-        assert!(text.starts_with("five\n") && text.contains(" 1 messages dropped."), "{text}");
+        assert!(
+            text.starts_with("five\n") && text.contains(" 1 messages dropped."),
+            "{text}"
+        );
     }
 }

@@ -7,14 +7,23 @@ use http::{HeaderValue, Response, StatusCode, header};
 /// Does the client rank JSON above HTML in `Accept`?
 pub(crate) fn wants_json(accept: Option<&HeaderValue>) -> bool {
     let (mut json, mut html) = (0u32, 0u32);
-    for item in accept.and_then(|a| a.to_str().ok()).unwrap_or("").split(',') {
+    for item in accept
+        .and_then(|a| a.to_str().ok())
+        .unwrap_or("")
+        .split(',')
+    {
         let mut parts = item.split(';').map(str::trim);
         let kind = parts.next().unwrap_or("");
-        let q = parts.find_map(|p| p.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+        let q = parts
+            .find_map(|p| p.strip_prefix("q="))
+            .and_then(|q| q.parse::<f32>().ok())
+            .unwrap_or(1.0);
         let q = (q.clamp(0.0, 1.0) * 1000.0) as u32;
         if kind.eq_ignore_ascii_case("application/json") || kind.ends_with("+json") {
             json = json.max(q);
-        } else if kind.eq_ignore_ascii_case("text/html") || kind.eq_ignore_ascii_case("application/xhtml+xml") {
+        } else if kind.eq_ignore_ascii_case("text/html")
+            || kind.eq_ignore_ascii_case("application/xhtml+xml")
+        {
             html = html.max(q);
         }
     }
@@ -33,13 +42,26 @@ impl Page {
     /// The page of a Heroku code. `app` is its name.
     pub fn of_code(c: Code, app: &str) -> Page {
         let (title, text) = if c == code::H80 {
-            ("Offline for maintenance", "This application is undergoing maintenance right now. Please check back later.".to_owned())
+            (
+                "Offline for maintenance",
+                "This application is undergoing maintenance right now. Please check back later."
+                    .to_owned(),
+            )
         } else if c == code::H81 {
-            ("Nothing here yet", format!("No release of {app} has been deployed yet. Push one with: git push"))
+            (
+                "Nothing here yet",
+                format!("No release of {app} has been deployed yet. Push one with: git push"),
+            )
         } else if c == code::H14 {
-            ("Application stopped", format!("{app} runs no web process. Start one with: app ps:scale web=1"))
+            (
+                "Application stopped",
+                format!("{app} runs no web process. Start one with: app ps:scale web=1"),
+            )
         } else if c == code::H99 {
-            ("Not ready", "The router has no routing table yet. Please try again in a moment.".to_owned())
+            (
+                "Not ready",
+                "The router has no routing table yet. Please try again in a moment.".to_owned(),
+            )
         } else {
             (
                 "Application error",
@@ -49,7 +71,12 @@ impl Page {
                 ),
             )
         };
-        Page { status: StatusCode::from_u16(c.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE), id: c.code, title, text }
+        Page {
+            status: StatusCode::from_u16(c.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+            id: c.code,
+            title,
+            text,
+        }
     }
 
     /// No app has this host name.
@@ -65,7 +92,12 @@ impl Page {
 
     /// The request itself is at fault.
     pub fn refusal(status: StatusCode, text: &str) -> Page {
-        Page { status, id: "bad_request", title: "Request not understood", text: text.into() }
+        Page {
+            status,
+            id: "bad_request",
+            title: "Request not understood",
+            text: text.into(),
+        }
     }
 
     /// Head and body. Never stored by caches.
@@ -91,7 +123,10 @@ impl Page {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-cache, no-store"),
+        );
         response
     }
 }
@@ -112,13 +147,24 @@ mod tests {
             ("application/json;q=nonsense", true),
             ("text/html,application/xhtml+xml,*/*;q=0.8", false),
         ] {
-            assert_eq!(wants_json(Some(&HeaderValue::from_str(accept).unwrap())), json, "{accept}");
+            assert_eq!(
+                wants_json(Some(&HeaderValue::from_str(accept).unwrap())),
+                json,
+                "{accept}"
+            );
         }
     }
 
     #[test]
     fn pages_name_their_code() {
-        for c in [code::H10, code::H12, code::H14, code::H80, code::H81, code::H99] {
+        for c in [
+            code::H10,
+            code::H12,
+            code::H14,
+            code::H80,
+            code::H81,
+            code::H99,
+        ] {
             let page = Page::of_code(c, "my-app");
             let html = page.render(false);
             assert_eq!(html.status().as_u16(), c.status);

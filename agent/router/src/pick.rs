@@ -48,9 +48,15 @@ pub(crate) fn pick(targets: &[Arc<Dyno>], dice: &Dice, desperate: bool) -> Pick 
         let a = dice.below(n);
         let b = (a + 1 + dice.below(n - 1)) % n;
         let (a, b) = (&targets[a], &targets[b]);
-        let (first, second) = if b.in_flight() < a.in_flight() { (b, a) } else { (a, b) };
+        let (first, second) = if b.in_flight() < a.in_flight() {
+            (b, a)
+        } else {
+            (a, b)
+        };
         for d in [first, second] {
-            if fit(d) && let Some(claim) = d.claim() {
+            if fit(d)
+                && let Some(claim) = d.claim()
+            {
                 return Pick::Got(claim);
             }
         }
@@ -67,7 +73,11 @@ pub(crate) fn pick(targets: &[Arc<Dyno>], dice: &Dice, desperate: bool) -> Pick 
             return Pick::Got(claim);
         }
     }
-    if quarantined { Pick::Quarantined } else { Pick::Empty }
+    if quarantined {
+        Pick::Quarantined
+    } else {
+        Pick::Empty
+    }
 }
 
 #[cfg(test)]
@@ -88,7 +98,10 @@ mod tests {
             .collect();
         // two choices keep the heaviest within a few of the lightest
         let loads: Vec<_> = targets.iter().map(|t| t.in_flight()).collect();
-        assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() < 20, "{loads:?}");
+        assert!(
+            loads.iter().max().unwrap() - loads.iter().min().unwrap() < 20,
+            "{loads:?}"
+        );
         drop(held);
     }
 

@@ -45,14 +45,33 @@ impl AppWire {
     fn is_stale(&self) -> bool {
         let mut byte = [0];
         let fd = self.fd.load(Relaxed);
-        fd < 0 || recv(fd, &mut byte, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) != Err(nix::Error::EAGAIN)
+        fd < 0
+            || recv(fd, &mut byte, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)
+                != Err(nix::Error::EAGAIN)
     }
 }
 
 /// The socket to a dyno.
+///
+/// An app may answer early and close while the request is still being written. Such a failed write is no error here: the
+/// bytes are dropped, and reading will show whether there is an answer.
 pub(crate) struct AppIo {
     pub stream: TcpStream,
     wire: Arc<AppWire>,
+}
+
+fn forgive(written: io::Result<usize>, all: usize) -> io::Result<usize> {
+    match written {
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+            ) =>
+        {
+            Ok(all)
+        }
+        other => other,
+    }
 }
 
 impl Drop for AppIo {
@@ -62,7 +81,11 @@ impl Drop for AppIo {
 }
 
 impl AsyncRead for AppIo {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = out.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, out))?;
         if out.filled().len() > before {
@@ -73,8 +96,14 @@ impl AsyncRead for AppIo {
 }
 
 impl AsyncWrite for AppIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream)
+            .poll_write(cx, bytes)
+            .map(|w| forgive(w, bytes.len()))
     }
 
     fn poll_write_vectored(
@@ -82,7 +111,10 @@ impl AsyncWrite for AppIo {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        let all = bytes.iter().map(|b| b.len()).sum();
+        Pin::new(&mut self.stream)
+            .poll_write_vectored(cx, bytes)
+            .map(|w| forgive(w, all))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -115,14 +147,28 @@ impl Lease {
     pub async fn connect(dyno: &Arc<Dyno>) -> io::Result<Lease> {
         let stream = TcpStream::connect(dyno.addr).await?;
         stream.set_nodelay(true)?;
-        let wire = Arc::new(AppWire { fd: AtomicI32::new(stream.as_raw_fd()), received: AtomicBool::new(false) });
-        let io = TokioIo::new(AppIo { stream, wire: wire.clone() });
-        let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(io::Error::other)?;
+        let wire = Arc::new(AppWire {
+            fd: AtomicI32::new(stream.as_raw_fd()),
+            received: AtomicBool::new(false),
+        });
+        let io = TokioIo::new(AppIo {
+            stream,
+            wire: wire.clone(),
+        });
+        let (sender, connection) = http1::Builder::new()
+            .handshake(io)
+            .await
+            .map_err(io::Error::other)?;
         tokio::task::spawn_local(async move {
             // what went wrong is told to the request that was on it
             let _ = connection.with_upgrades().await;
         });
-        Ok(Lease { sender, wire, dyno: dyno.clone(), used: false })
+        Ok(Lease {
+            sender,
+            wire,
+            dyno: dyno.clone(),
+            used: false,
+        })
     }
 
     /// To be called before each request.
@@ -143,7 +189,9 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub fn new() -> Pool {
-        Pool { by_dyno: HashMap::new() }
+        Pool {
+            by_dyno: HashMap::new(),
+        }
     }
 
     /// The connection used last, if one is left that is open. `look_closely`: ask the system in any case.
@@ -151,10 +199,11 @@ impl Pool {
         let idle = self.by_dyno.get_mut(&dyno.serial)?;
         let now = clock::ms();
         while let Some(Idle { lease, since }) = idle.pop() {
-            let old = look_closely || now.saturating_sub(since) > TRUSTED_MS;
-            if !lease.sender.is_closed() && !(old && lease.wire.is_stale()) {
-                return Some(lease);
+            let doubtful = look_closely || now.saturating_sub(since) > TRUSTED_MS;
+            if lease.sender.is_closed() || (doubtful && lease.wire.is_stale()) {
+                continue;
             }
+            return Some(lease);
         }
         None
     }
@@ -167,7 +216,10 @@ impl Pool {
         lease.used = true;
         let idle = self.by_dyno.entry(lease.dyno.serial).or_default();
         if idle.len() < limits.pool_size {
-            idle.push(Idle { lease, since: clock::ms() });
+            idle.push(Idle {
+                lease,
+                since: clock::ms(),
+            });
         }
     }
 

@@ -8,7 +8,10 @@ pub(crate) struct Slots<T> {
 
 impl<T> Slots<T> {
     pub fn new() -> Slots<T> {
-        Slots { items: Vec::new(), free: Vec::new() }
+        Slots {
+            items: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     pub fn insert(&mut self, item: T) -> usize {
@@ -53,7 +56,10 @@ mod tests {
         assert_eq!(s.remove(a), Some("a"));
         assert_eq!(s.remove(a), None);
         let c = s.insert("c");
-        assert_eq!((a, s.iter().copied().collect::<Vec<_>>()), (c, vec!["c", "b"]));
+        assert_eq!(
+            (a, s.iter().copied().collect::<Vec<_>>()),
+            (c, vec!["c", "b"])
+        );
         assert!(!s.is_empty());
         s.remove(b);
         s.remove(c);

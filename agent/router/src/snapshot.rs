@@ -17,14 +17,22 @@ pub(crate) fn load(path: &Path) -> RouteTable {
         Err(e) => Err(e.into()),
     };
     table.unwrap_or_else(|e| {
-        tracing::warn!("the stored route table {} cannot be used: {e}. Waiting for the agent's.", path.display());
+        tracing::warn!(
+            "the stored route table {} cannot be used: {e}. Waiting for the agent's.",
+            path.display()
+        );
         RouteTable::default()
     })
 }
 
 fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let fresh = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
@@ -53,14 +61,22 @@ impl Writer {
     pub fn start(path: PathBuf) -> io::Result<Writer> {
         let desk: Arc<(Mutex<Desk>, Condvar)> = Arc::default();
         let theirs = desk.clone();
-        let thread = std::thread::Builder::new().name("router-snapshot".into()).spawn(move || {
-            while let Some(bytes) = next(&theirs) {
-                if let Err(e) = save(&path, &bytes) {
-                    tracing::warn!("the route table cannot be stored in {}: {e:#}", path.display());
+        let thread = std::thread::Builder::new()
+            .name("router-snapshot".into())
+            .spawn(move || {
+                while let Some(bytes) = next(&theirs) {
+                    if let Err(e) = save(&path, &bytes) {
+                        tracing::warn!(
+                            "the route table cannot be stored in {}: {e:#}",
+                            path.display()
+                        );
+                    }
                 }
-            }
-        })?;
-        Ok(Writer { desk, thread: Some(thread) })
+            })?;
+        Ok(Writer {
+            desk,
+            thread: Some(thread),
+        })
     }
 
     /// Stores the table soon.
@@ -80,7 +96,10 @@ impl Writer {
 fn next((desk, bell): &(Mutex<Desk>, Condvar)) -> Option<Vec<u8>> {
     let desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
     let waiting = bell.wait_while(desk, |d| d.newest.is_none() && !d.closed);
-    waiting.unwrap_or_else(PoisonError::into_inner).newest.take()
+    waiting
+        .unwrap_or_else(PoisonError::into_inner)
+        .newest
+        .take()
 }
 
 impl Drop for Writer {
@@ -106,7 +125,10 @@ mod tests {
         assert_eq!(load(&path), RouteTable::default());
         let writer = Writer::start(path.clone()).unwrap();
         for version in 1..=50 {
-            writer.store(&RouteTable { version, apps: Default::default() });
+            writer.store(&RouteTable {
+                version,
+                apps: Default::default(),
+            });
         }
         drop(writer);
         assert_eq!(load(&path).version, 50);

@@ -47,7 +47,12 @@ pub(crate) struct Register {
 impl Register {
     /// `empty` is rung when a closed dyno has nothing in flight any more.
     pub fn new(empty: Arc<Notify>) -> Register {
-        Register { live: HashMap::new(), leaving: Vec::new(), waiting: BTreeMap::new(), empty }
+        Register {
+            live: HashMap::new(),
+            leaving: Vec::new(),
+            waiting: BTreeMap::new(),
+            empty,
+        }
     }
 
     /// Makes the table to publish. Publish it, then call [`Register::close_missing`] with the same route table.
@@ -78,7 +83,10 @@ impl Register {
             }
         }
         self.waiting.retain(|id, _| routes.apps.contains_key(id));
-        Table { version: routes.version, hosts }
+        Table {
+            version: routes.version,
+            hosts,
+        }
     }
 
     fn dyno(&mut self, target: &hokku_model::route::Target) -> Arc<Dyno> {
@@ -97,8 +105,18 @@ impl Register {
 
     /// Closes the dynos that are not in the published table.
     pub fn close_missing(&mut self, routes: &RouteTable) {
-        let wanted: HashSet<DynoId> = routes.apps.values().flat_map(|a| &a.targets).map(|t| t.dyno).collect();
-        let gone: Vec<DynoId> = self.live.keys().filter(|id| !wanted.contains(id)).copied().collect();
+        let wanted: HashSet<DynoId> = routes
+            .apps
+            .values()
+            .flat_map(|a| &a.targets)
+            .map(|t| t.dyno)
+            .collect();
+        let gone: Vec<DynoId> = self
+            .live
+            .keys()
+            .filter(|id| !wanted.contains(id))
+            .copied()
+            .collect();
         for dyno in gone.iter().filter_map(|id| self.live.remove(id)) {
             dyno.close();
             self.leaving.push(dyno);
@@ -115,7 +133,11 @@ impl Register {
 
     /// Requests in flight to a dyno, over all addresses it ever had.
     pub fn in_flight(&self, id: DynoId) -> u64 {
-        let all = self.live.get(&id).into_iter().chain(self.leaving.iter().filter(|d| d.id == id));
+        let all = self
+            .live
+            .get(&id)
+            .into_iter()
+            .chain(self.leaving.iter().filter(|d| d.id == id));
         all.map(|d| d.in_flight()).sum()
     }
 
@@ -133,7 +155,10 @@ mod tests {
     fn routes(version: u64, apps: u32, dynos: u32) -> RouteTable {
         let app = |a: u32| AppRoutes {
             name: format!("app{a}").parse().unwrap(),
-            hosts: vec![format!("app{a}.example.com"), format!("WWW.app{a}.example.com.")],
+            hosts: vec![
+                format!("app{a}.example.com"),
+                format!("WWW.app{a}.example.com."),
+            ],
             release: Some(1),
             targets: (0..dynos)
                 .map(|d| Target {
@@ -144,7 +169,10 @@ mod tests {
                 .collect(),
             state: AppState::Running,
         };
-        RouteTable { version, apps: (0..apps).map(|a| (AppId(u128::from(a)), app(a))).collect() }
+        RouteTable {
+            version,
+            apps: (0..apps).map(|a| (AppId(u128::from(a)), app(a))).collect(),
+        }
     }
 
     #[test]
@@ -152,10 +180,22 @@ mod tests {
         let mut register = Register::new(Arc::default());
         let table = register.build(&routes(1, 1000, 1));
         for a in 0..1000 {
-            assert_eq!(table.find(&format!("app{a}.example.com")).unwrap().id, AppId(a));
-            assert_eq!(table.find(&format!("www.app{a}.example.com")).unwrap().id, AppId(a));
+            assert_eq!(
+                table.find(&format!("app{a}.example.com")).unwrap().id,
+                AppId(a)
+            );
+            assert_eq!(
+                table.find(&format!("www.app{a}.example.com")).unwrap().id,
+                AppId(a)
+            );
         }
-        for host in ["app1000.example.com", "app1.example.co", "example.com", "", "xapp1.example.com"] {
+        for host in [
+            "app1000.example.com",
+            "app1.example.co",
+            "example.com",
+            "",
+            "xapp1.example.com",
+        ] {
             assert!(table.find(host).is_none(), "{host}");
         }
     }
@@ -171,7 +211,10 @@ mod tests {
         let leaving = app.targets[1].claim().unwrap();
         let second = register.build(&two);
         register.close_missing(&two);
-        assert!(Arc::ptr_eq(&second.find("app0.example.com").unwrap().targets[0], &app.targets[0]));
+        assert!(Arc::ptr_eq(
+            &second.find("app0.example.com").unwrap().targets[0],
+            &app.targets[0]
+        ));
         assert!(app.targets[1].claim().is_none(), "it left the table");
         assert_eq!(register.in_flight(app.targets[1].id), 1);
         drop(leaving);
@@ -183,7 +226,8 @@ mod tests {
     fn a_host_claimed_twice_stays_with_the_first() {
         let mut register = Register::new(Arc::default());
         let mut twice = routes(1, 2, 1);
-        twice.apps.get_mut(&AppId(1)).unwrap().hosts = vec!["app0.example.com".into(), "own.example.com".into()];
+        twice.apps.get_mut(&AppId(1)).unwrap().hosts =
+            vec!["app0.example.com".into(), "own.example.com".into()];
         let table = register.build(&twice);
         assert_eq!(table.find("app0.example.com").unwrap().id, AppId(0));
         assert_eq!(table.find("own.example.com").unwrap().id, AppId(1));

@@ -86,7 +86,12 @@ impl Ctx {
     }
 
     fn flights_to(&self, dyno: DynoId) -> Vec<Rc<Flight>> {
-        self.flights.borrow().iter().filter(|f| f.is_for(dyno)).cloned().collect()
+        self.flights
+            .borrow()
+            .iter()
+            .filter(|f| f.is_for(dyno))
+            .cloned()
+            .collect()
     }
 
     fn sweep(&self) {
@@ -117,30 +122,41 @@ pub(crate) fn start(
 ) -> std::io::Result<(Handle, std::thread::JoinHandle<()>)> {
     let (orders, inbox) = mpsc::channel(1024);
     let connections = Arc::new(AtomicUsize::new(0));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
     let count = connections.clone();
-    let thread = std::thread::Builder::new().name(format!("router-{number}")).spawn(move || {
-        let ctx = Rc::new(Ctx {
-            shared,
-            connections: count,
-            pool: RefCell::new(Pool::new()),
-            flights: RefCell::new(Slots::new()),
-            wires: RefCell::new(Slots::new()),
-            lines: RefCell::new(Lines::new(writer)),
-            dice: Dice::new(),
-            changed: Notify::new(),
-            stop: Notify::new(),
-            stopping: Cell::new(false),
-            busy: Notify::new(),
-            coarse: Cell::new(clock::ms()),
-        });
-        let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, live(ctx.clone(), inbox));
-        // dropping the tasks concludes what was cut
-        drop(local);
-        ctx.lines.borrow_mut().hand_over();
-    })?;
-    Ok((Handle { orders, connections }, thread))
+    let thread = std::thread::Builder::new()
+        .name(format!("router-{number}"))
+        .spawn(move || {
+            let ctx = Rc::new(Ctx {
+                shared,
+                connections: count,
+                pool: RefCell::new(Pool::new()),
+                flights: RefCell::new(Slots::new()),
+                wires: RefCell::new(Slots::new()),
+                lines: RefCell::new(Lines::new(writer)),
+                dice: Dice::new(),
+                changed: Notify::new(),
+                stop: Notify::new(),
+                stopping: Cell::new(false),
+                busy: Notify::new(),
+                coarse: Cell::new(clock::ms()),
+            });
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, live(ctx.clone(), inbox));
+            // dropping the tasks concludes what was cut
+            drop(local);
+            ctx.lines.borrow_mut().hand_over();
+        })?;
+    Ok((
+        Handle {
+            orders,
+            connections,
+        },
+        thread,
+    ))
 }
 
 async fn live(ctx: Rc<Ctx>, mut inbox: mpsc::Receiver<Order>) {
@@ -172,7 +188,8 @@ async fn drain(ctx: &Rc<Ctx>) {
     let tunnels: Vec<_> = ctx.flights.borrow().iter().cloned().collect();
     tunnels.iter().for_each(|f| f.ask_to_close());
     drop(tunnels);
-    let end = clock::ms().saturating_add(u64::try_from(ctx.shared.limits.stop.as_millis()).unwrap_or(u64::MAX));
+    let end = clock::ms()
+        .saturating_add(u64::try_from(ctx.shared.limits.stop.as_millis()).unwrap_or(u64::MAX));
     while ctx.connections.load(Relaxed) > 0 && clock::ms() < end {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -30,7 +30,11 @@ thread_local! {
 }
 
 /// Passes the app's 101 on and runs the tunnel that begins with it.
-pub(crate) fn switch(mut response: Response<Incoming>, mut ticket: Ticket, on_client: OnUpgrade) -> Response<Down> {
+pub(crate) fn switch(
+    mut response: Response<Incoming>,
+    mut ticket: Ticket,
+    on_client: OnUpgrade,
+) -> Response<Down> {
     let on_app = hyper::upgrade::on(&mut response);
     let (mut parts, _) = response.into_parts();
     ticket.status(parts.status.as_u16());
@@ -47,14 +51,26 @@ pub(crate) fn switch(mut response: Response<Incoming>, mut ticket: Ticket, on_cl
 async fn run(mut ticket: Ticket, on_client: OnUpgrade, on_app: OnUpgrade, websocket: bool) {
     let flight = ticket.flight.clone();
     let both = async { Ok::<_, hyper::Error>((on_client.await?, on_app.await?)) };
-    let Ok(Ok((client, app))) = flight.until(both).await else { return };
-    let (Some((client, from_client)), Some((app, from_app))) = (open::<ClientIo>(client), open::<AppIo>(app)) else {
+    let Ok(Ok((client, app))) = flight.until(both).await else {
+        return;
+    };
+    let (Some((client, from_client)), Some((app, from_app))) =
+        (open::<ClientIo>(client), open::<AppIo>(app))
+    else {
         return ticket.fail(code::H99);
     };
     keep_alive(&client.stream);
     let mut down = Direction::new(from_app, websocket, CLOSE_TO_CLIENT);
     let mut up = Direction::new(from_client, websocket, CLOSE_TO_APP);
-    let end = poll_fn(|cx| poll_tunnel(cx, &flight, (&client.stream, &mut up), (&app.stream, &mut down))).await;
+    let end = poll_fn(|cx| {
+        poll_tunnel(
+            cx,
+            &flight,
+            (&client.stream, &mut up),
+            (&app.stream, &mut down),
+        )
+    })
+    .await;
     ticket.add_bytes(usize::try_from(down.passed).unwrap_or(usize::MAX));
     match end {
         End::Done => ticket.conclude(),
@@ -109,7 +125,15 @@ impl Direction {
             f.pass(&first);
         }
         let passed = first.len() as u64;
-        Direction { pending: first.into(), frames, close_frame, muted: false, ended: false, shut: false, passed }
+        Direction {
+            pending: first.into(),
+            frames,
+            close_frame,
+            muted: false,
+            ended: false,
+            shut: false,
+            passed,
+        }
     }
 
     /// Ends the direction politely, as soon as it can be understood by the reader.
@@ -177,8 +201,13 @@ fn poll_tunnel(
     if up.passed + down.passed > before {
         flight.touch();
     }
-    let parted = flight.is_closing() && down.pending.is_empty() && up.has_closed() && (down.muted || down.has_closed());
-    if parted || (up.is_finished() && down.is_finished()) {
+    // WebSockets know no half-closed state
+    let hung_up = up.frames.is_some() && (up.is_finished() || down.is_finished());
+    let parted = flight.is_closing()
+        && down.pending.is_empty()
+        && up.has_closed()
+        && (down.muted || down.has_closed());
+    if parted || hung_up || (up.is_finished() && down.is_finished()) {
         return Poll::Ready(End::Done);
     }
     if again {
@@ -188,7 +217,12 @@ fn poll_tunnel(
 }
 
 /// Moves what can be moved; true when there may be more at once.
-fn poll_direction(cx: &mut Context<'_>, from: &TcpStream, to: &TcpStream, d: &mut Direction) -> Result<bool, Failed> {
+fn poll_direction(
+    cx: &mut Context<'_>,
+    from: &TcpStream,
+    to: &TcpStream,
+    d: &mut Direction,
+) -> Result<bool, Failed> {
     for _ in 0..TURNS {
         while !d.pending.is_empty() {
             match to.poll_write_ready(cx) {

@@ -19,7 +19,9 @@ impl Frames {
     pub fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.payload > 0 {
-                let n = bytes.len().min(usize::try_from(self.payload).unwrap_or(usize::MAX));
+                let n = bytes
+                    .len()
+                    .min(usize::try_from(self.payload).unwrap_or(usize::MAX));
                 self.payload -= n as u64;
                 bytes = &bytes[n..];
                 continue;
@@ -49,7 +51,11 @@ impl Frames {
         if self.have < 2 + extra + mask {
             return None;
         }
-        Some(short.unwrap_or_else(|| self.head[2..2 + extra].iter().fold(0, |n, b| n << 8 | u64::from(*b))))
+        Some(short.unwrap_or_else(|| {
+            self.head[2..2 + extra]
+                .iter()
+                .fold(0, |n, b| n << 8 | u64::from(*b))
+        }))
     }
 
     /// Would a frame put in here be read as a frame?

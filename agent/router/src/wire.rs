@@ -10,7 +10,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -55,7 +57,10 @@ impl Wire {
             state: AtomicU8::new(IDLE),
             since: AtomicU64::new(clock::ms()),
             unread: AtomicBool::new(false),
-            head: Mutex::new(Noted { on: true, bytes: Vec::new() }),
+            head: Mutex::new(Noted {
+                on: true,
+                bytes: Vec::new(),
+            }),
             peer,
             peer_text: HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown")),
             port_text: HeaderValue::from(local_port),
@@ -114,7 +119,10 @@ impl Wire {
     pub fn set_free(&self) {
         self.enter(FREE);
         let mut head = self.noted();
-        *head = Noted { on: false, bytes: Vec::new() };
+        *head = Noted {
+            on: false,
+            bytes: Vec::new(),
+        };
     }
 
     /// Is the connection silent for longer than its state allows?
@@ -169,7 +177,15 @@ pub(crate) struct ClientIo {
 impl ClientIo {
     pub fn new(stream: TcpStream, wire: Arc<Wire>, counted: Counted) -> ClientIo {
         let first = Vec::new();
-        ClientIo { stream, wire, first, given: 0, write_shut: false, lingered: 0, _counted: counted }
+        ClientIo {
+            stream,
+            wire,
+            first,
+            given: 0,
+            write_shut: false,
+            lingered: 0,
+            _counted: counted,
+        }
     }
 
     /// Waits for the first bytes; true when they are HTTP/2's preface.
@@ -211,7 +227,11 @@ impl Drop for ClientIo {
 }
 
 impl AsyncRead for ClientIo {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = out.filled().len();
         if self.given < self.first.len() {
             let n = out.remaining().min(self.first.len() - self.given);
@@ -230,7 +250,11 @@ impl AsyncRead for ClientIo {
 }
 
 impl AsyncWrite for ClientIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

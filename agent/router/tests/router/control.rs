@@ -12,13 +12,24 @@ async fn it_serves_from_the_stored_table_after_a_restart_without_an_agent() {
     let d = saying("from the store").await;
     rig.running(&[(1, d.addr)]).await;
     rig.lose_agent();
-    assert_eq!(rig.get("/").await.body(), "from the store", "the agent is gone");
+    assert_eq!(
+        rig.get("/").await.body(),
+        "from the store",
+        "the agent is gone"
+    );
     rig.stop().await;
     let again = hokku_router::start(config(rig.dir.path(), short())).unwrap();
     rig.addr = again.listen()[0];
     assert_eq!(rig.get("/").await.body(), "from the store");
-    assert_eq!(rig.connect_agent().await, 1, "it tells which version it has");
-    let mode = std::fs::metadata(rig.dir.path().join("routes.json")).unwrap().permissions().mode();
+    assert_eq!(
+        rig.connect_agent().await,
+        1,
+        "it tells which version it has"
+    );
+    let mode = std::fs::metadata(rig.dir.path().join("routes.json"))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
     tokio::task::spawn_blocking(|| again.stop()).await.unwrap();
 }
@@ -30,7 +41,13 @@ async fn older_tables_are_ignored_and_answered() {
     rig.table.version = 7;
     rig.running(&[(1, d.addr)]).await;
     for version in [0, 7, 8 - 1] {
-        rig.order(RouterOrder::Table { table: RouteTable { version, ..Default::default() } }).await;
+        rig.order(RouterOrder::Table {
+            table: RouteTable {
+                version,
+                ..Default::default()
+            },
+        })
+        .await;
         assert_eq!(rig.report().await, RouterReport::Applied { version: 8 });
     }
     assert_eq!(rig.get("/").await.body(), "v2");
@@ -41,7 +58,10 @@ async fn garbage_is_survived() {
     let mut rig = Rig::new(short()).await;
     let d = saying("fine").await;
     rig.running(&[(1, d.addr)]).await;
-    let mode = std::fs::metadata(rig.socket()).unwrap().permissions().mode();
+    let mode = std::fs::metadata(rig.socket())
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
     for garbage in [
         &b"\n\n{}\n[]\nnull\n{\"do\":\"explode\"}\n"[..],
@@ -59,12 +79,18 @@ async fn garbage_is_survived() {
     assert_eq!(rig.get("/").await.body(), "fine");
     // after garbage the same connection still takes orders
     let mut s = UnixStream::connect(rig.socket()).await.unwrap();
-    let drain = "{\"do\":\"drain\",\"dyno\":\"00000000-0000-0000-0000-000000000005\",\"deadline_ms\":0}\n";
-    s.write_all(format!("nonsense\n{drain}").as_bytes()).await.unwrap();
+    let drain =
+        "{\"do\":\"drain\",\"dyno\":\"00000000-0000-0000-0000-000000000005\",\"deadline_ms\":0}\n";
+    s.write_all(format!("nonsense\n{drain}").as_bytes())
+        .await
+        .unwrap();
     let mut text = String::new();
     while !text.contains("drained") {
         let mut part = [0; 512];
-        let n = tokio::time::timeout(PATIENCE, tokio::io::AsyncReadExt::read(&mut s, &mut part)).await.unwrap().unwrap();
+        let n = tokio::time::timeout(PATIENCE, tokio::io::AsyncReadExt::read(&mut s, &mut part))
+            .await
+            .unwrap()
+            .unwrap();
         assert!(n > 0, "{text}");
         text.push_str(&String::from_utf8_lossy(&part[..n]));
     }
@@ -74,13 +100,27 @@ async fn garbage_is_survived() {
 #[tokio::test]
 async fn the_newest_agent_counts() {
     let mut rig = Rig::new(short()).await;
-    let (mut old_to, mut old_from) = hokku_router::control_client::connect(&rig.socket()).await.unwrap();
-    assert!(matches!(old_from.recv().await.unwrap(), Some(RouterReport::Hello { .. })));
+    let (mut old_to, mut old_from) = hokku_router::control_client::connect(&rig.socket())
+        .await
+        .unwrap();
+    assert!(matches!(
+        old_from.recv().await.unwrap(),
+        Some(RouterReport::Hello { .. })
+    ));
     rig.connect_agent().await;
-    let closed = tokio::time::timeout(PATIENCE, old_from.recv()).await.unwrap();
+    let closed = tokio::time::timeout(PATIENCE, old_from.recv())
+        .await
+        .unwrap();
     assert!(matches!(closed, Ok(None) | Err(_)), "{closed:?}");
     // what the old one still says is not obeyed
-    let _ = old_to.send(&RouterOrder::Table { table: RouteTable { version: 50, ..Default::default() } }).await;
+    let _ = old_to
+        .send(&RouterOrder::Table {
+            table: RouteTable {
+                version: 50,
+                ..Default::default()
+            },
+        })
+        .await;
     rig.app(AppState::Blank, &[]).await;
 }
 
@@ -111,12 +151,19 @@ async fn a_log_folder_that_cannot_be_written_stops_no_request() {
     std::fs::write(&logs, "a file where the folder was").unwrap();
     let mut c = rig.client().await;
     for _ in 0..100 {
-        assert_eq!(c.ask("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.body(), "served");
+        assert_eq!(
+            c.ask("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.body(),
+            "served"
+        );
     }
     tokio::time::sleep(ms(300)).await;
     std::fs::remove_file(&logs).unwrap();
     std::fs::create_dir(&logs).unwrap();
     assert_eq!(rig.get("/after").await.body(), "served");
     rig.log_line(Some(APP), &["path=\"/after\""]).await;
-    rig.log_line(Some(APP), &["Error L10 (output buffer overflow): ", " messages dropped."]).await;
+    rig.log_line(
+        Some(APP),
+        &["Error L10 (output buffer overflow): ", " messages dropped."],
+    )
+    .await;
 }

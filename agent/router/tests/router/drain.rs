@@ -16,7 +16,8 @@ async fn slow(go: Arc<Notify>) -> Dyno {
         async move {
             while c.next_message().await.is_some() {
                 go.notified().await;
-                c.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone").await;
+                c.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+                    .await;
             }
         }
     })
@@ -34,7 +35,11 @@ async fn reported_at_once_when_nothing_is_in_flight() {
     rig.drain(1, ms(60_000)).await;
     assert_eq!(rig.report().await, DRAINED);
     rig.drain(999, ms(60_000)).await;
-    assert_eq!(rig.report().await, RouterReport::Drained { dyno: DynoId(999) }, "never heard of: nothing in flight");
+    assert_eq!(
+        rig.report().await,
+        RouterReport::Drained { dyno: DynoId(999) },
+        "never heard of: nothing in flight"
+    );
     assert!(begun.elapsed() < ms(2000));
 }
 
@@ -56,7 +61,14 @@ async fn reported_when_the_last_request_has_finished() {
     go.notify_one();
     assert_eq!(running.reply().await.body(), "done");
     assert_eq!(rig.report().await, DRAINED);
-    assert_eq!(running.ask("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.body(), "new", "same client connection");
+    assert_eq!(
+        running
+            .ask("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            .await
+            .body(),
+        "new",
+        "same client connection"
+    );
     assert_eq!(old.count(), 1);
 }
 
@@ -66,17 +78,22 @@ async fn cut_at_the_deadline() {
     let stuck = slow(Arc::new(Notify::new())).await;
     let streams = dyno(|mut c, _| async move {
         c.head().await;
-        c.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n").await;
+        c.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+            .await;
         c.is_closed().await;
     })
     .await;
     rig.running(&[(1, stuck.addr)]).await;
     let mut waiting = rig.client().await;
-    waiting.send("GET /waiting HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    waiting
+        .send("GET /waiting HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        .await;
     until("the dyno has it", || stuck.count() == 1).await;
     rig.running(&[(2, streams.addr)]).await;
     let mut streaming = rig.client().await;
-    streaming.send("GET /streaming HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    streaming
+        .send("GET /streaming HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        .await;
     assert_eq!(streaming.head().await.unwrap().status, 200);
     assert_eq!(streaming.chunk().await.unwrap(), b"x");
     rig.running(&[]).await;
@@ -88,9 +105,13 @@ async fn cut_at_the_deadline() {
     let r = waiting.reply().await;
     rig.expect_code(&r, "H18", 503).await;
     rig.drain(2, ms(0)).await;
-    assert_eq!(rig.report().await, RouterReport::Drained { dyno: DynoId(2) });
+    assert_eq!(
+        rig.report().await,
+        RouterReport::Drained { dyno: DynoId(2) }
+    );
     assert_eq!(streaming.chunk().await, None, "cut off, and it shows");
-    rig.log_line(Some(APP), &["path=\"/streaming\"", "code=H18"]).await;
+    rig.log_line(Some(APP), &["path=\"/streaming\"", "code=H18"])
+        .await;
 }
 
 #[tokio::test]
@@ -98,8 +119,12 @@ async fn a_client_that_does_not_read_cannot_hold_a_dyno() {
     let mut rig = Rig::new(short()).await;
     let floods = dyno(|mut c, _| async move {
         c.head().await;
-        c.send("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n").await;
-        c.send(&"x".repeat(100_000_000)).await;
+        let piece = "x".repeat(1_000_000);
+        c.send("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+            .await;
+        for _ in 0..100 {
+            c.send(&piece).await;
+        }
     })
     .await;
     rig.running(&[(1, floods.addr)]).await;
@@ -122,6 +147,8 @@ async fn a_drain_survives_the_agent_and_a_dyno_may_come_back() {
     until("the dyno has it", || d.count() == 1).await;
     rig.running(&[]).await;
     rig.drain(1, ms(60_000)).await;
+    // answered after the drain was taken
+    rig.apply().await;
     rig.lose_agent();
     rig.connect_agent().await;
     go.notify_one();

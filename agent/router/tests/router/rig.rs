@@ -24,7 +24,12 @@ pub fn ms(n: u64) -> Duration {
 
 /// Limits that make a test short.
 pub fn short() -> Limits {
-    Limits { stop: ms(200), close_grace: ms(200), quarantine: ms(300), ..Limits::default() }
+    Limits {
+        stop: ms(200),
+        close_grace: ms(200),
+        quarantine: ms(300),
+        ..Limits::default()
+    }
 }
 
 pub struct Rig {
@@ -37,7 +42,11 @@ pub struct Rig {
 }
 
 pub fn config(dir: &std::path::Path, limits: Limits) -> Config {
-    let mut c = Config::new(dir.join("router.sock"), dir.join("routes.json"), dir.join("logs"));
+    let mut c = Config::new(
+        dir.join("router.sock"),
+        dir.join("routes.json"),
+        dir.join("logs"),
+    );
     c.listen = vec!["127.0.0.1:0".parse().unwrap()];
     c.threads = 2;
     c.limits = limits;
@@ -55,8 +64,14 @@ impl Rig {
         change(&mut config);
         let router = hokku_router::start(config).unwrap();
         let addr = router.listen()[0];
-        let mut rig =
-            Rig { addr, dir, router: Some(router), to: None, from: None, table: RouteTable::default() };
+        let mut rig = Rig {
+            addr,
+            dir,
+            router: Some(router),
+            to: None,
+            from: None,
+            table: RouteTable::default(),
+        };
         rig.connect_agent().await;
         rig
     }
@@ -70,7 +85,11 @@ impl Rig {
         let (to, from) = control_client::connect(&self.socket()).await.unwrap();
         (self.to, self.from) = (Some(to), Some(from));
         match self.report().await {
-            RouterReport::Hello { pid, version, listen } => {
+            RouterReport::Hello {
+                pid,
+                version,
+                listen,
+            } => {
                 assert_eq!((pid, listen), (std::process::id(), vec![self.addr]));
                 version
             }
@@ -84,7 +103,11 @@ impl Rig {
 
     pub async fn report(&mut self) -> RouterReport {
         let from = self.from.as_mut().unwrap();
-        timeout(PATIENCE, from.recv()).await.expect("a report in time").unwrap().expect("an open connection")
+        timeout(PATIENCE, from.recv())
+            .await
+            .expect("a report in time")
+            .unwrap()
+            .expect("an open connection")
     }
 
     pub async fn order(&mut self, order: RouterOrder) {
@@ -112,17 +135,25 @@ impl Rig {
     }
 
     pub async fn drain(&mut self, dyno: u128, deadline: Duration) {
-        self.order(RouterOrder::Drain { dyno: DynoId(dyno), deadline_ms: deadline.as_millis() as u64 }).await;
+        self.order(RouterOrder::Drain {
+            dyno: DynoId(dyno),
+            deadline_ms: deadline.as_millis() as u64,
+        })
+        .await;
     }
 
     pub async fn client(&self) -> Client {
-        Client { stream: TcpStream::connect(self.addr).await.unwrap(), read: Vec::new() }
+        Client {
+            stream: TcpStream::connect(self.addr).await.unwrap(),
+            read: Vec::new(),
+        }
     }
 
     /// One GET on a connection of its own.
     pub async fn get(&self, path: &str) -> Reply {
         let mut c = self.client().await;
-        c.ask(&format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n\r\n")).await
+        c.ask(&format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n\r\n"))
+            .await
     }
 
     /// Waits until a line of the app's log (or `none`) has all these parts.
@@ -144,7 +175,11 @@ impl Rig {
     pub async fn expect_code(&self, reply: &Reply, code: &str, status: u16) {
         assert_eq!(reply.status, status, "{reply:?}");
         assert!(reply.body().contains(code), "{reply:?}");
-        self.log_line(Some(APP), &[&format!(" code={code} "), &format!(" status={status} ")]).await;
+        self.log_line(
+            Some(APP),
+            &[&format!(" code={code} "), &format!(" status={status} ")],
+        )
+        .await;
     }
 
     pub async fn stop(&mut self) {
@@ -180,7 +215,11 @@ pub fn app(name: &str, hosts: &[&str], state: AppState, dynos: &[(u128, SocketAd
 
 /// An address that refuses connections.
 pub async fn dead_addr() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 /// Something that listens where a dyno would.
@@ -216,20 +255,36 @@ where
     let task = tokio::spawn(async move {
         let mut open = tokio::task::JoinSet::new();
         loop {
-            let Ok((stream, _)) = listener.accept().await else { return };
+            let Ok((stream, _)) = listener.accept().await else {
+                return;
+            };
             stream.set_nodelay(true).unwrap();
             let n = counter.fetch_add(1, SeqCst);
-            open.spawn(serve(Client { stream, read: Vec::new() }, n));
+            open.spawn(serve(
+                Client {
+                    stream,
+                    read: Vec::new(),
+                },
+                n,
+            ));
         }
     });
-    Dyno { addr, taken, task: task.abort_handle() }
+    Dyno {
+        addr,
+        taken,
+        task: task.abort_handle(),
+    }
 }
 
 /// Answers every request with this text, keeping connections open.
 pub async fn saying(text: &'static str) -> Dyno {
     dyno(move |mut c, _| async move {
         while let Some(_request) = c.next_message().await {
-            c.send(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())).await;
+            c.send(&format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}",
+                text.len()
+            ))
+            .await;
         }
     })
     .await
@@ -241,7 +296,11 @@ pub async fn mirror() -> Dyno {
         while let Some(r) = c.next_message().await {
             let text = format!("{}\r\n\r\n{}", r.head, r.body());
             let head = r.head.starts_with("HEAD");
-            c.send(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", text.len())).await;
+            c.send(&format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+                text.len()
+            ))
+            .await;
             if !head {
                 c.send(&text).await;
             }
@@ -299,12 +358,16 @@ impl Client {
     }
 
     pub async fn reply(&mut self) -> Reply {
-        self.message(false).await.expect("an answer before the end of the connection")
+        self.message(false)
+            .await
+            .expect("an answer before the end of the connection")
     }
 
     /// The answer to HEAD: no body, whatever the length says.
     pub async fn head_reply(&mut self) -> Reply {
-        self.message(true).await.expect("an answer before the end of the connection")
+        self.message(true)
+            .await
+            .expect("an answer before the end of the connection")
     }
 
     /// A request, seen from the dyno; `None` at the end of the connection.
@@ -314,7 +377,10 @@ impl Client {
 
     async fn more(&mut self) -> bool {
         let mut part = vec![0; 65536];
-        let n = timeout(PATIENCE, self.stream.read(&mut part)).await.expect("bytes in time").unwrap_or(0);
+        let n = timeout(PATIENCE, self.stream.read(&mut part))
+            .await
+            .expect("bytes in time")
+            .unwrap_or(0);
         self.read.extend_from_slice(&part[..n]);
         n > 0
     }
@@ -343,14 +409,24 @@ impl Client {
     pub async fn head(&mut self) -> Option<Reply> {
         let head = self.through(b"\r\n\r\n").await?;
         let head = String::from_utf8_lossy(&head[..head.len() - 4]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
-        Some(Reply { status, head, bytes: Vec::new(), trailers: String::new() })
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|s| s.parse().ok())
+            .unwrap_or(0);
+        Some(Reply {
+            status,
+            head,
+            bytes: Vec::new(),
+            trailers: String::new(),
+        })
     }
 
     /// One chunk of a chunked body; empty for the last.
     pub async fn chunk(&mut self) -> Option<Vec<u8>> {
         let size = self.through(b"\r\n").await?;
-        let size = usize::from_str_radix(String::from_utf8_lossy(&size).trim(), 16).expect("a chunk size");
+        let size =
+            usize::from_str_radix(String::from_utf8_lossy(&size).trim(), 16).expect("a chunk size");
         let data = self.exactly(size).await?;
         if size > 0 {
             self.exactly(2).await?;
@@ -385,6 +461,13 @@ impl Client {
             m.bytes = std::mem::take(&mut self.read);
         }
         Some(m)
+    }
+
+    /// Reads until the other side closes.
+    pub async fn waits_for_end(&mut self) {
+        while self.more().await {
+            self.read.clear();
+        }
     }
 
     /// Does the other side close, without another byte?

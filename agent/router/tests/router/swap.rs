@@ -11,13 +11,19 @@ async fn no_request_fails_while_dynos_are_replaced() {
     let mut rig = Rig::new(short()).await;
     let mut dynos = vec![saying("v0").await, saying("v0").await];
     rig.running(&[(1, dynos[0].addr), (2, dynos[1].addr)]).await;
-    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (stop, answered) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let clients: Vec<_> = (0..8)
         .map(|i| {
             let (addr, stop, answered) = (rig.addr, stop.clone(), answered.clone());
             tokio::spawn(async move {
                 let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
-                let mut c = Client { stream, read: Vec::new() };
+                let mut c = Client {
+                    stream,
+                    read: Vec::new(),
+                };
                 let ask = match i % 2 {
                     0 => "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
                     _ => "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody",
@@ -36,10 +42,19 @@ async fn no_request_fails_while_dynos_are_replaced() {
         until("requests run", || answered.load(SeqCst) > seen + 50).await;
         let fresh = vec![saying("next").await, saying("next").await];
         let ids = [10 + round * 2, 11 + round * 2];
-        let gone: Vec<_> = rig.table.apps[&APP].targets.iter().map(|t| t.dyno).collect();
-        rig.running(&[(ids[0], fresh[0].addr), (ids[1], fresh[1].addr)]).await;
+        let gone: Vec<_> = rig.table.apps[&APP]
+            .targets
+            .iter()
+            .map(|t| t.dyno)
+            .collect();
+        rig.running(&[(ids[0], fresh[0].addr), (ids[1], fresh[1].addr)])
+            .await;
         for dyno in gone {
-            rig.order(RouterOrder::Drain { dyno, deadline_ms: 60_000 }).await;
+            rig.order(RouterOrder::Drain {
+                dyno,
+                deadline_ms: 60_000,
+            })
+            .await;
             assert_eq!(rig.report().await, RouterReport::Drained { dyno });
         }
         // what is drained is stopped, hard
@@ -62,7 +77,8 @@ async fn idle_connections_to_a_dyno_that_left_are_closed_by_the_time_it_is_appli
         let seen = seen.clone();
         async move {
             while c.next_message().await.is_some() {
-                c.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                c.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                    .await;
             }
             seen.fetch_add(1, SeqCst);
         }
@@ -73,16 +89,27 @@ async fn idle_connections_to_a_dyno_that_left_are_closed_by_the_time_it_is_appli
         assert_eq!(rig.get("/").await.status, 200);
     }
     rig.running(&[]).await;
-    until("the idle connections are closed", || closed.load(SeqCst) == d.count()).await;
-    rig.order(RouterOrder::Drain { dyno: DynoId(1), deadline_ms: 0 }).await;
-    assert_eq!(rig.report().await, RouterReport::Drained { dyno: DynoId(1) });
+    until("the idle connections are closed", || {
+        closed.load(SeqCst) == d.count()
+    })
+    .await;
+    rig.order(RouterOrder::Drain {
+        dyno: DynoId(1),
+        deadline_ms: 0,
+    })
+    .await;
+    assert_eq!(
+        rig.report().await,
+        RouterReport::Drained { dyno: DynoId(1) }
+    );
 }
 
 #[tokio::test]
 async fn load_is_spread() {
     let mut rig = Rig::new(short()).await;
     let dynos = [saying("1").await, saying("2").await, saying("3").await];
-    rig.running(&[(1, dynos[0].addr), (2, dynos[1].addr), (3, dynos[2].addr)]).await;
+    rig.running(&[(1, dynos[0].addr), (2, dynos[1].addr), (3, dynos[2].addr)])
+        .await;
     let mut counts = [0; 3];
     let mut c = rig.client().await;
     for _ in 0..300 {
@@ -94,12 +121,16 @@ async fn load_is_spread() {
 
 #[tokio::test]
 async fn requests_in_flight_finish_when_the_router_stops() {
-    let limits = hokku_router::Limits { stop: ms(5000), ..short() };
+    let limits = hokku_router::Limits {
+        stop: ms(5000),
+        ..short()
+    };
     let mut rig = Rig::new(limits).await;
     let d = dyno(|mut c, _| async move {
         c.next_message().await;
         tokio::time::sleep(ms(200)).await;
-        c.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast").await;
+        c.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast")
+            .await;
         c.is_closed().await;
     })
     .await;
@@ -110,7 +141,10 @@ async fn requests_in_flight_finish_when_the_router_stops() {
     until("the dyno has it", || d.count() == 1).await;
     let begun = std::time::Instant::now();
     let (r, ()) = tokio::join!(c.reply(), rig.stop());
-    assert_eq!((r.body().as_str(), r.header("connection").as_deref()), ("last", Some("close")));
+    assert_eq!(
+        (r.body().as_str(), r.header("connection").as_deref()),
+        ("last", Some("close"))
+    );
     assert!(idle.is_closed().await && c.is_closed().await);
     assert!(begun.elapsed() < ms(4000), "it waits no longer than needed");
     rig.log_line(Some(APP), &["status=200"]).await;
