@@ -237,7 +237,7 @@ async fn a_new_agent_finds_the_dynos_of_the_old_one() {
     let node = Node::new();
     let (s, mut facts) = node.supervisor();
     let lives = node.order("trap 'exit 4' USR1; echo up; while :; do sleep 0.02; done");
-    let ends = node.order("echo up; read x < /app/go; exit 5");
+    let ends = node.order("trap 'exit 5' USR1; echo up; while :; do sleep 0.02; done");
     let killed = node.order("echo up; sleep 1000");
     let ids = [lives.record.id, ends.record.id, killed.record.id];
     let record = lives.record.clone();
@@ -252,15 +252,17 @@ async fn a_new_agent_finds_the_dynos_of_the_old_one() {
     // the old agent stops taking facts: what ends from now on is for the next one
     drop((s, facts));
     let (s, mut facts) = node.supervisor();
-    // /app/go does not exist, so it has ended by itself; the shim of the third is killed
-    let exit_file = s.folder(ids[1]).join("exit.json");
+    let Ok(Found::Alive(mut conn)) = shim::connect(&s.folder(ids[1])).await else {
+        panic!("it lives");
+    };
+    conn.tx.send(&Frame::Signal(libc::SIGUSR1)).await.unwrap();
+    // SAFETY: takes no pointers
+    unsafe { libc::kill(pids[2], libc::SIGKILL) };
     let end = Instant::now() + PATIENCE;
-    while !exit_file.exists() {
+    while !pids[1..].iter().all(|p| crate::sys::proc::is_gone(*p)) {
         assert!(Instant::now() < end);
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    // SAFETY: takes no pointers
-    unsafe { libc::kill(pids[2], libc::SIGKILL) };
     fs::create_dir(s.folder(DynoId(42))).unwrap();
     fs::create_dir(node.base.path().join("dynos/other")).unwrap();
     let mut found = s.adopt().await;
@@ -274,7 +276,6 @@ async fn a_new_agent_finds_the_dynos_of_the_old_one() {
         (ids[1], 0, AdoptedState::Exited(Exit::Code(5))),
         (ids[2], 0, AdoptedState::Exited(Exit::Lost)),
     ];
-    // a missing file ends `read` with an error, and then the script goes on to its exit
     assert_eq!(states, expect);
     assert_eq!(found[0].record, record);
     for _ in 0..2 {
@@ -292,6 +293,7 @@ async fn a_new_agent_finds_the_dynos_of_the_old_one() {
             exit: Exit::Code(4)
         }
     );
+    gone(&s.folder(ids[0])).await;
     assert!(s.adopt().await.is_empty());
 }
 

@@ -43,7 +43,8 @@ impl Process {
         if proc::is_gone(who.pid) || proc::start_ticks(who.pid) != Some(who.start_ticks) {
             return Ok(None);
         }
-        let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
+        // SAFETY: the descriptor is owned by what is registered and stays the same as long as that lives
+        let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE)? };
         Ok(Some(Process { pid: who.pid, fd }))
     }
 
