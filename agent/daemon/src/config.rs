@@ -160,13 +160,28 @@ impl Config {
 
     /// The URL of an app's web page.
     pub fn web_url(&self, app: &str) -> String {
-        let port = self.router_listen.first().map_or(80, SocketAddr::port);
+        let port = self.router_port();
         let port = if port == 80 {
             String::new()
         } else {
             format!(":{port}")
         };
         format!("http://{app}.{}{port}/", self.apps_domain)
+    }
+
+    /// The first port at which the router takes requests; where the settings say 0, the one it was given.
+    pub fn router_port(&self) -> u16 {
+        let given = || {
+            std::fs::read_to_string(self.data_dir.join("run/router.addr"))
+                .ok()?
+                .trim()
+                .parse::<SocketAddr>()
+                .ok()
+        };
+        match self.router_listen.first().map_or(80, SocketAddr::port) {
+            0 => given().map_or(0, |a| a.port()),
+            port => port,
+        }
     }
 
     /// The host name that always leads to an app.

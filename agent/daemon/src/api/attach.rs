@@ -9,7 +9,9 @@ use crate::sys::shim::{FrameReceiver, FrameSender, ShimConn};
 use axum::{
     extract::{
         Path, Query, State,
-        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+        ws::{
+            CloseFrame, Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection,
+        },
     },
     response::Response,
 };
@@ -59,11 +61,12 @@ pub(super) async fn open(
             "To attach to a dyno, open this path as a WebSocket.",
         )
     })?;
-    let dyno = state
-        .control
-        .attach(dyno)
-        .await
-        .map_err(|e| Fault::new(StatusCode::GONE, format!("Can't attach to this dyno: {e:#}.")))?;
+    let dyno = state.control.attach(dyno).await.map_err(|e| {
+        Fault::new(
+            StatusCode::GONE,
+            format!("Can't attach to this dyno: {e:#}."),
+        )
+    })?;
     let socket = socket
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE)

@@ -85,6 +85,8 @@ pub struct Control {
     /// Runs whose asker waits until the process runs.
     asked: BTreeMap<DynoId, oneshot::Sender<Result<DynoRecord, String>>>,
     builds: queue::Queue,
+    /// Destroyed apps whose files are deleted once their last dyno is gone.
+    gone: BTreeSet<AppId>,
 }
 
 /// What tasks of the loop report.
@@ -114,6 +116,7 @@ impl Control {
             internal,
             asked: BTreeMap::new(),
             builds,
+            gone: BTreeSet::new(),
         };
         control.adopt().await;
         control.sweep();
@@ -138,7 +141,14 @@ impl Control {
     /// Takes the newest wishes. A store that can't be read changes nothing: the apps go on as they are.
     async fn reread(&mut self) {
         match self.hands.ops.desired().await {
-            Ok(desired) => self.desired = desired,
+            Ok(desired) => {
+                let old = std::mem::replace(&mut self.desired, desired);
+                self.gone.extend(
+                    old.apps
+                        .keys()
+                        .filter(|a| !self.desired.apps.contains_key(a)),
+                );
+            }
             Err(e) => tracing::error!("the store can't be read, the last known wishes stay: {e}"),
         }
     }
@@ -192,6 +202,7 @@ impl Control {
             }
         }
         self.start_builds();
+        self.forget_gone();
         wake_at
     }
 
@@ -266,6 +277,19 @@ impl Control {
         }
     }
 
+    /// Deletes the files of destroyed apps that no dyno uses any more.
+    fn forget_gone(&mut self) {
+        let used: BTreeSet<AppId> = self.observed.dynos.values().map(|d| d.record.app).collect();
+        for app in self.gone.extract_if(.., |app| !used.contains(app)) {
+            let hands = self.hands.clone();
+            tokio::task::spawn_blocking(move || {
+                hands.slugs.forget(app);
+                hands.builder.forget(app);
+                hands.logs.forget(app);
+            });
+        }
+    }
+
     /// Starts the builds whose turn it is.
     fn start_builds(&mut self) {
         for (order, to) in self.builds.next() {
@@ -282,7 +306,8 @@ impl Control {
     fn sweep(&self) {
         let hands = self.hands.clone();
         let alive: BTreeSet<String> = self.observed.dynos.keys().map(DynoId::to_string).collect();
-        let slug = |d: &hokku_core::observed::Dyno| d.record.slug.clone().map(|s| (d.record.app, s));
+        let slug =
+            |d: &hokku_core::observed::Dyno| d.record.slug.clone().map(|s| (d.record.app, s));
         let running: BTreeSet<_> = self.observed.dynos.values().filter_map(slug).collect();
         tokio::spawn(sweep::sweep(hands, alive, running));
     }

@@ -66,7 +66,9 @@ pub fn shims(below: &Path) -> anyhow::Result<()> {
         .filter(super::proc::is_alive)
         .map(|s| s.pid)
         .collect();
-    end("the dynos", &shims, Signal::SIGKILL, || shims.iter().all(|p| super::proc::is_gone(*p)))
+    end("the dynos", &shims, Signal::SIGKILL, || {
+        shims.iter().all(|p| super::proc::is_gone(*p))
+    })
 }
 
 fn end(what: &str, pids: &[i32], gentle: Signal, ended: impl Fn() -> bool) -> anyhow::Result<()> {
