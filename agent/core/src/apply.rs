@@ -118,13 +118,10 @@ impl Observed {
             pid,
             stop_asked: false,
         };
-        if !dyno.takes_requests() {
-            dyno.state = DynoState::Up {
-                since: record.started_at,
-            };
-        } else if routed {
+        // Not since the order to start: how long after it the process began, nobody knows any more.
+        if dyno.takes_requests() && routed {
             self.router.known.insert(record.id);
-        } else {
+        } else if dyno.takes_requests() {
             dyno.state = DynoState::Starting { since: now };
         }
         self.dynos.insert(record.id, dyno);
