@@ -15,3 +15,4 @@ pub mod event;
 pub mod limits;
 pub mod observed;
 pub mod plan;
+mod words;
