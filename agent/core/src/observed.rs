@@ -1,5 +1,5 @@
 //! What is: in memory only, rebuilt by looking at the machine when the agent starts. Changed only by
-//! [`Observed::apply`] (in `apply.rs`).
+//! [`Observed::apply`] (in `apply/`).
 
 use hokku_model::{AppId, DynoId, DynoName, Micros, dyno::DynoRecord, route::RouteTable};
 use std::collections::{BTreeMap, BTreeSet};

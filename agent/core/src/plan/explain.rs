@@ -6,10 +6,10 @@ use super::{
     restart, sorted,
 };
 use crate::{
-    apply::spell,
     desired::{AppWish, Desired},
     limits,
     observed::{Dyno, DynoState, Observed},
+    words::spell,
 };
 use hokku_model::{AppId, DynoId, DynoName, Micros};
 use std::time::Duration;
