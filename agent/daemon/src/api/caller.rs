@@ -1,10 +1,7 @@
 //! Who asks: root and the agent's own user on the Unix socket, else the holder of a token.
 
 use super::{ApiState, fault::Fault};
-use crate::{
-    git::{Peer, whose},
-    ops::Actor,
-};
+use crate::ops::Actor;
 use axum::{
     Extension,
     extract::{Request, State},
@@ -62,14 +59,11 @@ pub(super) async fn recognise(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let peer = request
-        .extensions()
-        .get::<UCred>()
-        .map(|peer| whose(&state.config, peer));
-    let actor = match (peer, token(request.headers())) {
-        // sshd's forced command speaks for a key, never for a token
-        (Some(Peer::Sshd), _) => None,
-        (_, Some(token)) => match state.ops.verify_token(&token).await {
+    let trusted = request.extensions().get::<UCred>().is_some_and(|peer| {
+        peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw()
+    });
+    let actor = match token(request.headers()) {
+        Some(token) => match state.ops.verify_token(&token).await {
             Ok(Some(user)) => Some(Actor::new(user)),
             Ok(None) => {
                 let from = request.extensions().get::<Remote>().map(|r| r.0);
@@ -82,8 +76,7 @@ pub(super) async fn recognise(
             }
             Err(e) => return Fault::from(e).into_response(),
         },
-        (Some(Peer::Trusted), None) => Some(Actor::root()),
-        _ => None,
+        None => trusted.then(Actor::root),
     };
     if let Some(actor) = actor {
         request.extensions_mut().insert(actor);

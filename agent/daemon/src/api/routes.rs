@@ -39,7 +39,7 @@ pub(super) fn all(state: ApiState) -> Router {
         .fallback(nothing)
         .method_not_allowed_fallback(not_this_way)
         .with_state(state.clone())
-        .merge(crate::git::routes(state.git.clone()))
+        .merge(state.beside.clone())
         .layer(from_fn_with_state(state, caller::recognise))
         .layer(CatchPanicLayer::new())
         .layer(from_fn(dress))
