@@ -1,2 +1,115 @@
-//! stub
-fn main() {}
+//! `app`: Heroku's commands for hokku's API.
+//!
+//! What it does: reads the command line, finds the server and the app, asks the API, shows the answer.
+//! What it never does: decide anything about apps; touch the agent's files; start what a command does not need (no
+//! runtime and no TLS before the first request).
+//! Who calls it: people, scripts, and git (for a token). Tests: beside the code, and `cli/tests`.
+//!
+//! Exit status: 0 done; 1 trouble on this side (no server reached, files, git, the terminal); 2 wrong use or refused by
+//! the server; of `run`, the command's own.
+
+mod args;
+mod argv;
+mod attach;
+mod client;
+mod commands;
+mod context;
+mod fail;
+mod follow;
+mod git;
+mod help;
+mod output;
+mod profile;
+mod progress;
+mod remote;
+mod server;
+mod suggest;
+mod terminal;
+mod time;
+
+use args::{Cli, Command};
+use clap::FromArgMatches;
+use context::Context;
+use fail::Result;
+use std::ffi::OsString;
+
+fn main() {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let status = match start(&words) {
+        Ok(status) => status,
+        Err(e) => {
+            output::error(&e.text);
+            e.status
+        }
+    };
+    std::process::exit(status);
+}
+
+fn start(words: &[OsString]) -> Result<i32> {
+    let definition = args::definition();
+    let (line, tail) = match argv::arrange(words, &definition)? {
+        argv::Line::Command(line, tail) => (line, tail),
+        argv::Line::Overview => {
+            output::print(&help::overview(&definition, output::Paint::stdout()));
+            return Ok(0);
+        }
+        argv::Line::Topic(name) => {
+            output::print(&help::topic(&definition, &name, output::Paint::stdout()));
+            return Ok(0);
+        }
+    };
+    let parsed = definition
+        .try_get_matches_from(line)
+        .and_then(|m| Cli::from_arg_matches(&m));
+    match parsed {
+        Ok(cli) => dispatch(cli.command, &Context::new(cli.place), tail),
+        Err(e) => Ok(help::say(&e)),
+    }
+}
+
+fn dispatch(command: Command, cx: &Context, tail: Vec<OsString>) -> Result<i32> {
+    match command {
+        Command::Run(c) => return c.run(cx, tail),
+        Command::RunDetached(c) => c.run(cx, tail),
+        Command::Apps(c) => c.run(cx),
+        Command::AppsCreate(c) => c.run(cx),
+        Command::AppsInfo(c) => c.run(cx),
+        Command::AppsDestroy(c) => c.run(cx),
+        Command::AppsRename(c) => c.run(cx),
+        Command::Open(c) => c.run(cx),
+        Command::Config(c) => c.run(cx),
+        Command::ConfigGet(c) => c.run(cx),
+        Command::ConfigSet(c) => c.run(cx),
+        Command::ConfigUnset(c) => c.run(cx),
+        Command::Ps(c) => c.run(cx),
+        Command::PsScale(c) => c.run(cx),
+        Command::PsRestart(c) => c.run(cx),
+        Command::PsStop(c) => c.run(cx),
+        Command::Logs(c) => c.run(cx),
+        Command::Releases(c) => c.run(cx),
+        Command::ReleasesInfo(c) => c.run(cx),
+        Command::ReleasesOutput(c) => c.run(cx),
+        Command::Rollback(c) => c.run(cx),
+        Command::Builds(c) => c.run(cx),
+        Command::BuildsOutput(c) => c.run(cx),
+        Command::Maintenance(c) => c.run(cx),
+        Command::MaintenanceOn(c) => c.run(cx),
+        Command::MaintenanceOff(c) => c.run(cx),
+        Command::GitRemote(c) => c.run(cx),
+        Command::GitCredentials(c) => c.run(cx),
+        Command::Keys(c) => c.run(cx),
+        Command::KeysAdd(c) => c.run(cx),
+        Command::KeysRemove(c) => c.run(cx),
+        Command::KeysClear(c) => c.run(cx),
+        Command::Login(c) => c.run(cx),
+        Command::Logout(c) => c.run(cx),
+        Command::Whoami(c) => c.run(cx),
+        Command::Authorizations(c) => c.run(cx),
+        Command::AuthorizationsCreate(c) => c.run(cx),
+        Command::AuthorizationsRevoke(c) => c.run(cx),
+        Command::Status(c) => c.run(cx),
+        Command::Completions(c) => c.run(),
+        Command::Version(c) => c.run(),
+    }
+    .map(|()| 0)
+}

@@ -14,12 +14,13 @@ pub enum Event {
         /// What was ordered.
         record: DynoRecord,
     },
-    /// A dyno was found running when the agent started. Web dynos are probed again: they count as up at once if they
-    /// were in the router's table (`routed`), so that an agent's restart takes nothing out of the routes.
+    /// A dyno was found running when the agent started. A web dyno is probed again; it counts as up at once if it was
+    /// in the router's table (`routed`), so that an agent's restart takes nothing out of the routes.
     Adopted {
         /// What it is.
         record: DynoRecord,
-        /// Was it in the table the router serves from?
+        /// Is it in the table that the router keeps in its file? The file counts also while the router is away: a
+        /// router that comes back serves from it.
         routed: bool,
         /// The shim's process id.
         pid: i32,
@@ -43,7 +44,7 @@ pub enum Event {
         /// Which.
         dyno: DynoId,
     },
-    /// A web dyno gave none within the boot limit.
+    /// A web dyno gave none within the boot limit ([`crate::limits::BOOT`] after its launch or adoption).
     BootTimedOut {
         /// Which.
         dyno: DynoId,

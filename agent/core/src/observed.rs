@@ -1,8 +1,7 @@
-//! What is: in memory only, rebuilt by looking at the machine when the agent starts.
+//! What is: in memory only, rebuilt by looking at the machine when the agent starts. Changed only by
+//! [`Observed::apply`] (in `apply.rs`).
 
-use hokku_model::{
-    AppId, DynoId, DynoName, Micros, dyno::DynoRecord, dyno::Exit, route::RouteTable,
-};
+use hokku_model::{AppId, DynoId, DynoName, Micros, dyno::DynoRecord, route::RouteTable};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything known of this node.
@@ -10,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Observed {
     /// Dynos from the order to start until they are gone.
     pub dynos: BTreeMap<DynoId, Dyno>,
-    /// How the last dynos of a slot ended, for the back-off. Dropped with the release or after a healthy while.
-    pub slots: BTreeMap<(AppId, DynoName), Slot>,
+    /// How the last dynos of a slot (app, release, name) ended, for the back-off and for the end of a rollout.
+    /// The release is part of the key: `web.1` of the candidate must not overwrite the past of the current `web.1`.
+    pub slots: BTreeMap<(AppId, u32, DynoName), Slot>,
     /// What the router has.
     pub router: Router,
     /// Rollouts whose end was ordered and is not yet seen in Desired.
-    pub ending: BTreeMap<AppId, u32>,
+    pub ending: BTreeMap<AppId, Ending>,
 }
 
 /// One dyno.
@@ -31,17 +31,39 @@ pub struct Dyno {
     pub stop_asked: bool,
 }
 
-/// Where a dyno stands. A half-done thing is a state that holds its own data.
+impl Dyno {
+    /// Is it a member of the formation that gets requests? One-offs never do, whatever their name.
+    pub fn takes_requests(&self) -> bool {
+        !self.record.oneoff && self.record.name.kind.is_web()
+    }
+
+    /// Neither failed nor on its way out: starting or up, and nobody asked for it to be stopped.
+    pub fn stays(&self) -> bool {
+        !self.stop_asked
+            && matches!(
+                self.state,
+                DynoState::Starting { .. } | DynoState::Up { .. }
+            )
+    }
+
+    /// Is it at work, and nobody asked for it to be stopped?
+    pub fn serves(&self) -> bool {
+        !self.stop_asked && matches!(self.state, DynoState::Up { .. })
+    }
+}
+
+/// Where a dyno stands. A half-done thing is a state that holds its own data. From `Draining` on there is no way
+/// back: a slot that is wanted again gets a new dyno.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DynoState {
-    /// Ordered; for web until the first answer, for others until its process has run for a moment.
+    /// For web until the first answer, for others until the process runs.
     Starting {
-        /// When ordered.
+        /// When ordered; when launched, from the moment the process runs (the boot limit counts from there).
         since: Micros,
     },
     /// At work.
     Up {
-        /// When it answered.
+        /// When it answered (web), ran (others), or was adopted.
         since: Micros,
     },
     /// Out of the table; what is in flight may finish.
@@ -49,28 +71,60 @@ pub enum DynoState {
         /// When the router was asked.
         since: Micros,
     },
+    /// Out of the table and nothing in flight: may be stopped.
+    Drained {
+        /// When the router said so.
+        since: Micros,
+    },
     /// Has got SIGTERM.
     Stopping {
         /// When.
         since: Micros,
-        /// Has it been killed since? When.
+        /// Has it been killed since? When (the last time).
+        killed: Option<Micros>,
+    },
+    /// Did not come up in time: everything of it is to be killed, without grace (R10). Counts as a crash.
+    Failed {
+        /// When it was given up.
+        since: Micros,
+        /// Has it been killed since? When (the last time).
         killed: Option<Micros>,
     },
 }
 
-/// The past of one slot (`web.1` of an app).
+/// The past of one slot: `web.1` of one release of an app.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slot {
-    /// The release that crashed.
-    pub version: u32,
-    /// Crashes in a row without a healthy while between them.
-    pub crashes: u32,
-    /// When the last one was.
-    pub last: Micros,
-    /// How.
-    pub exit: Exit,
-    /// In words, for `ps` and for the reason of an abandoned rollout.
+    /// When its dynos crashed in a row without a healthy while between, oldest first; at most [`Slot::REMEMBERED`].
+    /// Times, not a count, so that the plan can leave out those from before a restart order.
+    pub recent: Vec<Micros>,
+    /// How the last one ended, in words, for `ps` and for the reason of an abandoned rollout:
+    /// "exited with status 1 3 s after its start".
     pub text: String,
+}
+
+impl Slot {
+    /// More crashes than this make no difference to the back-off.
+    pub const REMEMBERED: usize = 12;
+
+    /// When the last crash was.
+    pub fn last(&self) -> Micros {
+        self.recent.last().copied().unwrap_or_default()
+    }
+
+    /// Crashes in a row later than this restart order.
+    pub fn crashes_after(&self, order: Micros) -> u32 {
+        self.recent.iter().filter(|t| **t > order).count() as u32
+    }
+}
+
+/// An end of a rollout that was ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Which release.
+    pub version: u32,
+    /// When to order it again if Desired still shows the candidate.
+    pub again: Micros,
 }
 
 /// What the router has.
@@ -78,12 +132,33 @@ pub struct Slot {
 pub struct Router {
     /// Is the connection up?
     pub connected: bool,
-    /// The last table sent on this connection.
+    /// When it came up or went.
+    pub since: Micros,
+    /// The last table sent on this connection; `None` while there is none.
     pub sent: Option<RouteTable>,
+    /// When it was sent.
+    pub sent_at: Micros,
     /// The version it reported to serve by.
     pub applied: u64,
-    /// Dynos it was asked to drain and has not reported.
+    /// The highest version ever sent or reported: the next table gets one more, so that a late report of an older
+    /// connection can't be taken for a confirmation.
+    pub newest: u64,
+    /// Dynos that it may send requests to: those of every table it could be serving from. A dyno leaves this set
+    /// only when the router has confirmed a table without it.
+    pub known: BTreeSet<DynoId>,
+    /// Dynos it was asked to drain on this connection and has not reported.
     pub draining: BTreeSet<DynoId>,
+}
+
+impl Router {
+    /// Does it serve by the last table sent on this connection?
+    pub fn confirmed(&self) -> bool {
+        self.connected
+            && self
+                .sent
+                .as_ref()
+                .is_some_and(|t| t.version == self.applied)
+    }
 }
 
 /// A line for the app's log that follows from an event, such as `heroku[web.1]: State changed from starting to up`.

@@ -9,6 +9,7 @@ pub mod control;
 pub mod git;
 pub mod logs;
 pub mod ops;
+pub mod router;
 pub mod run;
 pub mod slug;
 pub mod store;

@@ -1,10 +1,339 @@
 //! The one loop: events in, `plan`, actions out.
 //!
 //! What it does: owns `Observed`, the queue of builds and the one-off dynos; carries out what `hokku-core` decides.
-//! What it never does: decide *when*; that is `hokku_core::plan`. It never awaits long work inside the loop.
+//! What it never does: decide *when*; that is `hokku_core::plan`. It never awaits long work inside the loop: that
+//! runs in tasks, which report back by an event.
 //! Who calls it: `api` and `git` through [`Handle`]; `run` starts it.
 //! Where its tests are: the kernel's in `agent/core/tests/simulation.rs`, the loop's end to end in `tests/`.
 
+mod act;
 mod handle;
+mod launch;
+mod oneoff;
+mod push;
+mod queue;
+mod view;
 
 pub use handle::{Command, DynoView, Handle, OneoffOrder, Order, PushMessage, PushOrder};
+
+use crate::{
+    build::Builder,
+    config::Config,
+    logs::Logs,
+    ops::Ops,
+    router::{Link, LinkEvent},
+    slug::Slugs,
+    supervisor::{Fact, Supervisor},
+};
+use hokku_core::{action::Plan, desired::Desired, event::Event, observed::Observed, plan::plan};
+use hokku_model::{AppId, DynoId, Micros, dyno::DynoRecord, route::RouterReport, shim::Isolation};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Rounds of planning before the loop looks at its channels again: each action's own event may make the next one due.
+const ROUNDS: usize = 8;
+
+/// The rooms the loop gives orders to.
+#[derive(Clone)]
+pub struct Hands {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The truth.
+    pub ops: Ops,
+    /// Processes.
+    pub supervisor: Supervisor,
+    /// The wire to the router.
+    pub router: Link,
+    /// Builds.
+    pub builder: Builder,
+    /// Slugs and their unpacked trees.
+    pub slugs: Slugs,
+    /// Logs.
+    pub logs: Logs,
+    /// What keeps dynos apart on this host.
+    pub walls: Walls,
+}
+
+/// What keeps dynos apart on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walls {
+    /// Namespaces made by root, a user an app.
+    Root,
+    /// Namespaces inside a user namespace.
+    Userns,
+    /// None.
+    Plain,
+}
+
+impl Walls {
+    /// As the shim takes it, for an app with this user id.
+    pub fn of(self, uid: u32) -> Isolation {
+        match self {
+            Walls::Root => Isolation::Root { uid },
+            Walls::Userns => Isolation::Userns,
+            Walls::Plain => Isolation::Plain,
+        }
+    }
+}
+
+/// What the loop listens to.
+pub struct Ears {
+    /// From [`Handle`].
+    pub orders: mpsc::Receiver<Order>,
+    /// From the supervisor.
+    pub facts: mpsc::Receiver<Fact>,
+    /// From the router.
+    pub reports: mpsc::Receiver<LinkEvent>,
+    /// Rung after each commit.
+    pub bell: watch::Receiver<u64>,
+    /// Ends the loop.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// The loop's own state.
+pub struct Control {
+    hands: Hands,
+    desired: Arc<Desired>,
+    observed: Observed,
+    /// Tasks report here.
+    events: mpsc::Sender<Internal>,
+    internal: mpsc::Receiver<Internal>,
+    /// Runs whose asker waits until the process runs.
+    asked: BTreeMap<DynoId, oneshot::Sender<Result<DynoRecord, String>>>,
+    builds: queue::Queue,
+}
+
+/// What tasks of the loop report.
+pub(crate) enum Internal {
+    /// Something happened.
+    Event(Event),
+    /// A push has its slug: another app's build may start.
+    Built(AppId),
+    /// A push ended: the next one of the app may start.
+    PushEnded(AppId),
+}
+
+impl Control {
+    /// Adopts what runs, then loops until shutdown. Dynos, router and their connections live on.
+    ///
+    /// # Errors
+    /// The store can't be read at the start.
+    pub async fn run(hands: Hands, mut ears: Ears) -> anyhow::Result<()> {
+        let (events, internal) = mpsc::channel(1024);
+        let desired = hands.ops.desired().await?;
+        let mut control = Control {
+            hands,
+            desired,
+            observed: Observed::default(),
+            events,
+            internal,
+            asked: BTreeMap::new(),
+            builds: queue::Queue::new(hands.config.build.parallel),
+        };
+        control.adopt().await;
+        control.sweep();
+        loop {
+            let wake_at = control.settle();
+            tokio::select! {
+                biased;
+                changed = ears.shutdown.changed() => if changed.is_err() || *ears.shutdown.borrow() { return Ok(()) },
+                Some(fact) = ears.facts.recv() => control.fact(fact),
+                Some(report) = ears.reports.recv() => control.report(report),
+                Some(internal) = control.internal.recv() => control.internal(internal),
+                Ok(()) = ears.bell.changed() => {
+                    ears.bell.borrow_and_update();
+                    control.reread().await;
+                }
+                Some(order) = ears.orders.recv() => control.order(order),
+                () = sleep_until(wake_at) => {}
+            }
+        }
+    }
+
+    /// Takes the newest wishes. A store that can't be read changes nothing: the apps go on as they are.
+    async fn reread(&mut self) {
+        match self.hands.ops.desired().await {
+            Ok(desired) => self.desired = desired,
+            Err(e) => tracing::error!("the store can't be read, the last known wishes stay: {e}"),
+        }
+    }
+
+    /// Takes back every dyno that is alive.
+    async fn adopt(&mut self) {
+        let routed: BTreeSet<DynoId> = crate::router::snapshot(&self.hands.config)
+            .apps
+            .values()
+            .flat_map(|a| a.targets.iter().map(|t| t.dyno))
+            .collect();
+        let mut count = 0;
+        for found in self.hands.supervisor.adopt().await {
+            let record = found.record;
+            count += 1;
+            let routed = routed.contains(&record.id);
+            if !routed && let Some(port) = record.port {
+                self.hands
+                    .supervisor
+                    .probe(record.id, launch::probe(&self.hands.config, &record, port));
+            }
+            self.apply(&Event::Adopted {
+                record,
+                routed,
+                pid: found.pid,
+            });
+        }
+        if count > 0 {
+            tracing::info!(count, "adopted running dynos");
+        }
+    }
+
+    /// Plans and acts until there is nothing more to do now; says when to look again.
+    fn settle(&mut self) -> Option<Micros> {
+        let mut wake_at = None;
+        for _ in 0..ROUNDS {
+            let Plan {
+                actions,
+                wake_at: at,
+            } = plan(&self.desired, &self.observed, Micros::now());
+            wake_at = at;
+            if actions.is_empty() {
+                break;
+            }
+            for (action, reason) in actions {
+                tracing::debug!(?action, reason, "acting");
+                self.act(action);
+            }
+        }
+        self.start_builds();
+        wake_at
+    }
+
+    fn apply(&mut self, event: &Event) {
+        for note in self.observed.apply(event, Micros::now()) {
+            self.hands
+                .logs
+                .write(note.app, "heroku", &note.dyno, &note.text);
+        }
+    }
+
+    fn fact(&mut self, fact: Fact) {
+        let event = match fact {
+            Fact::Running { dyno, pid } => {
+                if let Some(asker) = self.asked.remove(&dyno)
+                    && let Some(d) = self.observed.dynos.get(&dyno)
+                {
+                    let _ = asker.send(Ok(d.record.clone()));
+                }
+                Event::Running { dyno, pid }
+            }
+            Fact::StartFailed { dyno, error } => {
+                if let Some(asker) = self.asked.remove(&dyno) {
+                    let _ = asker.send(Err(error.clone()));
+                }
+                Event::StartFailed { dyno, error }
+            }
+            Fact::Answering { dyno } => Event::Answering { dyno },
+            Fact::BootTimeout { dyno, listening } => Event::BootTimedOut { dyno, listening },
+            Fact::Exited { dyno, exit } => Event::Exited { dyno, exit },
+        };
+        self.apply(&event);
+    }
+
+    fn report(&mut self, event: LinkEvent) {
+        let event = match event {
+            LinkEvent::Came { version } => Event::RouterCame { version },
+            LinkEvent::Went => Event::RouterWent,
+            LinkEvent::Report(RouterReport::Applied { version }) => Event::Routed { version },
+            LinkEvent::Report(RouterReport::Drained { dyno }) => Event::Drained { dyno },
+            LinkEvent::Report(RouterReport::Hello { version, .. }) => Event::RouterCame { version },
+        };
+        self.apply(&event);
+    }
+
+    fn internal(&mut self, internal: Internal) {
+        match internal {
+            Internal::Event(event) => {
+                if let Event::StartFailed { dyno, error } = &event
+                    && let Some(asker) = self.asked.remove(dyno)
+                {
+                    let _ = asker.send(Err(error.clone()));
+                }
+                self.apply(&event);
+            }
+            Internal::Built(app) => self.builds.built(app),
+            Internal::PushEnded(app) => {
+                self.builds.ended(app);
+                self.sweep();
+            }
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Push(order, to) => self.builds.add(order, to),
+            Order::Run(order, answer) => self.oneoff(order, answer),
+            Order::Dynos(app, answer) => {
+                let _ = answer.send(self.views(app));
+            }
+            Order::Stop(dyno) => self.apply(&Event::StopAsked { dyno }),
+        }
+    }
+
+    /// Starts the builds whose turn it is.
+    fn start_builds(&mut self) {
+        for (order, to) in self.builds.next() {
+            let (hands, events) = (self.hands.clone(), self.events.clone());
+            tokio::spawn(async move {
+                let app = order.app;
+                push::push(hands, order, to, &events).await;
+                let _ = events.send(Internal::PushEnded(app)).await;
+            });
+        }
+    }
+
+    /// Deletes what is over budget, away from the loop.
+    fn sweep(&self) {
+        let hands = self.hands.clone();
+        let alive: BTreeSet<String> = self.observed.dynos.keys().map(DynoId::to_string).collect();
+        let running: Vec<_> = self
+            .observed
+            .dynos
+            .values()
+            .filter_map(|d| d.record.slug.clone().map(|s| (d.record.app, s)))
+            .collect();
+        tokio::spawn(async move {
+            let Ok(mut keep) = hands.ops.kept_slugs().await else {
+                return;
+            };
+            keep.extend(running);
+            let apps: Vec<_> = hands
+                .ops
+                .apps()
+                .await
+                .unwrap_or_default()
+                .into_iter()
+                .map(|a| a.id)
+                .collect();
+            let config = hands.config.clone();
+            let _ = tokio::task::spawn_blocking(move || {
+                hands.slugs.sweep(&keep, config.retain.slugs);
+                for app in apps {
+                    hands
+                        .logs
+                        .sweep(app, |id| alive.contains(id), config.retain.logs);
+                }
+            })
+            .await;
+        });
+    }
+}
+
+async fn sleep_until(at: Option<Micros>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.since(Micros::now()).max(Duration::from_millis(1))).await,
+        None => std::future::pending().await,
+    }
+}

@@ -53,7 +53,8 @@ pub(super) fn merge(old: &str, ours: &[String]) -> String {
             .chain(ours.iter().map(String::as_str))
             .chain(marks(END))
     };
-    let mut theirs = old.lines();
+    // Not `lines`, which would take a carriage return off what is not ours.
+    let mut theirs = old.split_terminator('\n');
     let mut done = false;
     while let Some(line) = theirs.next() {
         if line != BEGIN {
@@ -65,7 +66,8 @@ pub(super) fn merge(old: &str, ours: &[String]) -> String {
         let rest = theirs.clone();
         let mut skipped = 0;
         for l in rest {
-            if !ended && !(l.starts_with("command=\"") && l.contains(" ssh --socket ")) {
+            let looks_ours = l.starts_with("command=\"") && l.contains(" ssh --socket ");
+            if !(ended || looks_ours) {
                 break;
             }
             skipped += 1;

@@ -149,8 +149,14 @@ impl Ops {
                 let mut failure = reason.clone();
                 if let Some(draft) = retry {
                     let next = self.add_release(tx, &mut app, draft)?.version;
-                    failure =
-                        format!("{reason} The config changes made meanwhile go on as v{next}.");
+                    let stop = if reason.ends_with(['.', '!', '?']) {
+                        ""
+                    } else {
+                        "."
+                    };
+                    failure = format!(
+                        "{reason}{stop} The config changes made meanwhile go on as v{next}."
+                    );
                 }
                 let end = release::End::new(ReleaseStatus::Failed, &failure);
                 release::end(tx, &release, &end)?;

@@ -1,0 +1,53 @@
+# What people run. Every target has its one line of help; `make` alone prints them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+CARGO ?= cargo
+APP ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test test-slow bench lint fmt deps ci
+
+help: ## Print this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+demo: ## Start hokku on free ports, push a sample app (or APP=folder), stay up until Ctrl-C
+	@.ci/deps build demo
+	@$(CARGO) build --profile load --workspace --bins
+	@exec packaging/demo target/load $(if $(APP),'$(APP)')
+
+build: ## Build all programs and all tests, unoptimised
+	@.ci/deps build
+	$(CARGO) build --workspace --all-targets
+
+test: ## Run every fast test: units, properties, simulation, end to end
+	@.ci/deps build test
+	$(CARGO) build --workspace --all-targets
+	.ci/cargo-test
+
+test-slow: ## Run the slow suites too: packages from registries, sshd, full disk, heavy load (root)
+	@.ci/deps build test samples root
+	$(CARGO) build --workspace --all-targets
+	.ci/cargo-test --slow
+
+bench: ## Measure: redeploy, rollback, load, memory, idle CPU; writes tests/bench/out/
+	@.ci/deps build bench samples
+	$(CARGO) build --profile load --workspace --bins
+	python3 tests/bench/bench.py --bin target/load
+
+lint: ## Check format, clippy, shell scripts and, where it is installed, cargo-deny
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/deps .ci/cargo-test .ci/demo-check packaging/demo; \
+	else echo "shellcheck is not installed: scripts were not checked"; fi
+	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
+	else echo "cargo-deny is not installed: deny.toml was not checked"; fi
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+deps: ## Install the Debian packages that all targets need
+	@.ci/deps build demo test bench samples root lint
+
+ci: ## Run what the clean machine runs, on this one (root; installs packages)
+	.ci/run

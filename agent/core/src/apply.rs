@@ -1,0 +1,482 @@
+//! How facts change what is known. Facts about dynos that are not known are old news and change nothing.
+
+use crate::{
+    event::Event,
+    limits,
+    observed::{Dyno, DynoState, Ending, Note, Observed, Slot},
+};
+use hokku_model::{
+    DynoId, Micros,
+    code::{R10, R12},
+    dyno::{DynoRecord, Exit},
+    route::RouteTable,
+};
+
+impl Observed {
+    /// Takes a fact into account. `now` is when it was learnt. Returns what the app's log has to say about it.
+    pub fn apply(&mut self, event: &Event, now: Micros) -> Vec<Note> {
+        match event {
+            Event::Ordered { record } => self.ordered(record, now),
+            Event::Adopted {
+                record,
+                routed,
+                pid,
+            } => self.adopted(record, *routed, *pid, now),
+            Event::Running { dyno, pid } => self.running(*dyno, *pid, now),
+            Event::StartFailed { dyno, error } => self.start_failed(*dyno, error, now),
+            Event::Answering { dyno } => self.answering(*dyno, now),
+            Event::BootTimedOut { dyno, listening } => self.boot_timed_out(*dyno, listening, now),
+            Event::Exited { dyno, exit } => self.exited(*dyno, *exit, now),
+            Event::StopOrdered { dyno } => self.stop_ordered(*dyno, now),
+            Event::KillOrdered { dyno } => self.kill_ordered(*dyno, now),
+            Event::StopAsked { dyno } => {
+                if let Some(d) = self.dynos.get_mut(dyno) {
+                    d.stop_asked = true;
+                }
+                vec![]
+            }
+            Event::DrainOrdered { dyno } => {
+                self.drain_ordered(*dyno, now);
+                vec![]
+            }
+            Event::Drained { dyno } => {
+                self.router.draining.remove(dyno);
+                if let Some(d) = self.dynos.get_mut(dyno)
+                    && matches!(d.state, DynoState::Draining { .. })
+                {
+                    d.state = DynoState::Drained { since: now };
+                }
+                vec![]
+            }
+            Event::TableSent { table } => {
+                self.table_sent(table, now);
+                vec![]
+            }
+            Event::Routed { version } => {
+                self.routed(*version);
+                vec![]
+            }
+            Event::RouterCame { version } => {
+                self.router_came(*version, now);
+                vec![]
+            }
+            Event::RouterWent => {
+                let r = &mut self.router;
+                if r.connected {
+                    r.since = now;
+                }
+                r.connected = false;
+                r.sent = None;
+                r.draining.clear();
+                vec![]
+            }
+            Event::PromoteOrdered { app, version } | Event::AbandonOrdered { app, version } => {
+                let again = now.plus(limits::END_AGAIN);
+                let version = *version;
+                self.ending.insert(*app, Ending { version, again });
+                vec![]
+            }
+            Event::EndFailed { app, version } => {
+                // Not removed: a store that is away would be asked again and again without a pause.
+                if let Some(e) = self.ending.get_mut(app)
+                    && e.version == *version
+                {
+                    e.again = now.plus(limits::END_RETRY);
+                }
+                vec![]
+            }
+        }
+    }
+
+    fn ordered(&mut self, record: &DynoRecord, now: Micros) -> Vec<Note> {
+        if self.dynos.contains_key(&record.id) {
+            return vec![];
+        }
+        let note = note(
+            record,
+            format!("Starting process with command `{}`", record.command),
+        );
+        self.dynos.insert(
+            record.id,
+            Dyno {
+                record: record.clone(),
+                state: DynoState::Starting { since: now },
+                pid: 0,
+                stop_asked: false,
+            },
+        );
+        vec![note]
+    }
+
+    fn adopted(&mut self, record: &DynoRecord, routed: bool, pid: i32, now: Micros) -> Vec<Note> {
+        if self.dynos.contains_key(&record.id) {
+            return vec![];
+        }
+        let mut dyno = Dyno {
+            record: record.clone(),
+            state: DynoState::Up { since: now },
+            pid,
+            stop_asked: false,
+        };
+        if !dyno.takes_requests() {
+            dyno.state = DynoState::Up {
+                since: record.started_at,
+            };
+        } else if routed {
+            self.router.known.insert(record.id);
+        } else {
+            dyno.state = DynoState::Starting { since: now };
+        }
+        self.dynos.insert(record.id, dyno);
+        vec![]
+    }
+
+    fn running(&mut self, id: DynoId, pid: i32, now: Micros) -> Vec<Note> {
+        let Some(d) = self.dynos.get_mut(&id) else {
+            return vec![];
+        };
+        let launched = d.pid == 0;
+        d.pid = pid;
+        if !launched || !matches!(d.state, DynoState::Starting { .. }) {
+            return vec![];
+        }
+        if d.takes_requests() {
+            d.state = DynoState::Starting { since: now };
+            return vec![];
+        }
+        d.state = DynoState::Up { since: now };
+        vec![note(&d.record, "State changed from starting to up")]
+    }
+
+    fn answering(&mut self, id: DynoId, now: Micros) -> Vec<Note> {
+        match self.dynos.get_mut(&id) {
+            Some(d) if matches!(d.state, DynoState::Starting { .. }) => {
+                d.state = DynoState::Up { since: now };
+                vec![note(&d.record, "State changed from starting to up")]
+            }
+            _ => vec![],
+        }
+    }
+
+    fn boot_timed_out(&mut self, id: DynoId, listening: &[u16], now: Micros) -> Vec<Note> {
+        let Some(d) = self.dynos.get_mut(&id) else {
+            return vec![];
+        };
+        let DynoState::Starting { since } = d.state else {
+            // A dyno that was adopted while it had traffic keeps it: a probe that fails right after the agent's
+            // restart is a weak reason to take the whole app out of the routes.
+            return vec![];
+        };
+        d.state = DynoState::Failed {
+            since: now,
+            killed: None,
+        };
+        let record = d.record.clone();
+        // The prober may have been given another limit than ours; below a second it is a test's.
+        let seconds = now.since(since).as_secs().max(1);
+        let instead = listens_instead(&record, listening);
+        let text =
+            format!("did not answer on its port within {seconds} seconds of launch. {instead}");
+        self.crashed(&record, None, text, now);
+        vec![note(
+            &record,
+            format!(
+                "Error {} ({}) -> Web process failed to bind to $PORT within {seconds} seconds of launch. {instead}",
+                R10.code, R10.desc
+            ),
+        )]
+    }
+
+    fn start_failed(&mut self, id: DynoId, error: &str, now: Micros) -> Vec<Note> {
+        let Some(d) = self.forget(id) else {
+            return vec![];
+        };
+        let mut notes = vec![note(
+            &d.record,
+            format!("Error R99 (Platform error) -> The dyno could not be started: {error}"),
+        )];
+        if d.stays() && !d.record.oneoff {
+            self.crashed(
+                &d.record,
+                None,
+                format!("could not be started: {error}"),
+                now,
+            );
+            notes.push(note(&d.record, "State changed from starting to crashed"));
+        }
+        notes
+    }
+
+    fn exited(&mut self, id: DynoId, exit: Exit, now: Micros) -> Vec<Note> {
+        let Some(d) = self.forget(id) else {
+            return vec![];
+        };
+        let mut notes = vec![note(
+            &d.record,
+            match exit {
+                Exit::Lost => "Process is gone, with no exit status left behind".to_owned(),
+                e => format!("Process exited with status {}", e.status()),
+            },
+        )];
+        let from = match d.state {
+            DynoState::Starting { .. } => "starting",
+            _ => "up",
+        };
+        if d.record.oneoff {
+            notes.push(note(
+                &d.record,
+                format!("State changed from {from} to complete"),
+            ));
+        } else if let DynoState::Failed { .. } = d.state {
+            // Its crash was counted when it was given up.
+            notes.push(note(&d.record, "State changed from starting to crashed"));
+        } else if d.stays() {
+            let (up, text) = match d.state {
+                DynoState::Up { since } => (
+                    Some(since),
+                    format!("ended ({exit}) after {}", spell(now.since(since))),
+                ),
+                DynoState::Starting { since } if d.takes_requests() => (
+                    None,
+                    format!(
+                        "ended ({exit}) {} after its start, before it answered on its port",
+                        spell(now.since(since))
+                    ),
+                ),
+                _ => (None, format!("ended ({exit}) right after its start")),
+            };
+            self.crashed(&d.record, up, text, now);
+            notes.push(note(
+                &d.record,
+                format!("State changed from {from} to crashed"),
+            ));
+        }
+        notes
+    }
+
+    fn stop_ordered(&mut self, id: DynoId, now: Micros) -> Vec<Note> {
+        let replaced = self.dynos.get(&id).is_some_and(|d| {
+            self.dynos.values().any(|o| {
+                o.record.id != id
+                    && o.record.app == d.record.app
+                    && o.record.name == d.record.name
+                    && o.stays()
+            })
+        });
+        let Some(d) = self.dynos.get_mut(&id) else {
+            return vec![];
+        };
+        let from = match d.state {
+            DynoState::Stopping { .. } | DynoState::Failed { .. } => return vec![],
+            DynoState::Starting { .. } => "starting",
+            _ => "up",
+        };
+        d.state = DynoState::Stopping {
+            since: now,
+            killed: None,
+        };
+        let mut notes = vec![];
+        if !replaced && !d.record.oneoff {
+            notes.push(note(
+                &d.record,
+                format!("State changed from {from} to down"),
+            ));
+        }
+        notes.push(note(&d.record, "Stopping all processes with SIGTERM"));
+        notes
+    }
+
+    fn kill_ordered(&mut self, id: DynoId, now: Micros) -> Vec<Note> {
+        let Some(d) = self.dynos.get_mut(&id) else {
+            return vec![];
+        };
+        let record = d.record.clone();
+        let (state, why, crash) = match d.state {
+            DynoState::Stopping { since, killed } => (
+                DynoState::Stopping {
+                    since,
+                    killed: Some(now),
+                },
+                match killed {
+                    Some(_) => None,
+                    None if now.since(since) >= limits::GRACE => Some(format!(
+                        "Error {} ({}) -> Process failed to exit within {} seconds of SIGTERM",
+                        R12.code,
+                        R12.desc,
+                        limits::GRACE.as_secs()
+                    )),
+                    None => Some(String::new()),
+                },
+                false,
+            ),
+            DynoState::Failed { since, killed } => (
+                DynoState::Failed {
+                    since,
+                    killed: Some(now),
+                },
+                killed.is_none().then(String::new),
+                false,
+            ),
+            DynoState::Starting { since } if !record.oneoff && !d.stop_asked => (
+                DynoState::Failed {
+                    since: now,
+                    killed: Some(now),
+                },
+                Some(format!(
+                    "Error R99 (Platform error) -> The dyno did not come up within {}",
+                    spell(now.since(since))
+                )),
+                true,
+            ),
+            _ => (
+                DynoState::Stopping {
+                    since: now,
+                    killed: Some(now),
+                },
+                Some(String::new()),
+                false,
+            ),
+        };
+        d.state = state;
+        if crash {
+            self.crashed(&record, None, "did not come up".into(), now);
+        }
+        let Some(why) = why else {
+            return vec![];
+        };
+        let mut notes = vec![];
+        if !why.is_empty() {
+            notes.push(note(&record, why));
+        }
+        notes.push(note(&record, "Stopping process with SIGKILL"));
+        notes
+    }
+
+    fn drain_ordered(&mut self, id: DynoId, now: Micros) {
+        let Some(d) = self.dynos.get_mut(&id) else {
+            return;
+        };
+        match d.state {
+            DynoState::Starting { .. } | DynoState::Up { .. } => {
+                d.state = DynoState::Draining { since: now };
+            }
+            DynoState::Draining { .. } => {}
+            _ => return,
+        }
+        if self.router.connected {
+            self.router.draining.insert(id);
+        }
+    }
+
+    fn table_sent(&mut self, table: &RouteTable, now: Micros) {
+        let r = &mut self.router;
+        r.newest = r.newest.max(table.version);
+        // Even on a connection that broke meanwhile: the table may have arrived.
+        let dynos = &self.dynos;
+        r.known
+            .extend(targets(table).filter(|d| dynos.contains_key(d)));
+        if r.connected {
+            r.sent = Some(table.clone());
+            r.sent_at = now;
+        }
+    }
+
+    fn routed(&mut self, version: u64) {
+        let r = &mut self.router;
+        r.newest = r.newest.max(version);
+        r.applied = r.applied.max(version);
+        if let Some(t) = r.sent.as_ref().filter(|t| t.version == version) {
+            let dynos = &self.dynos;
+            r.known = targets(t).filter(|d| dynos.contains_key(d)).collect();
+        }
+    }
+
+    fn router_came(&mut self, version: u64, now: Micros) {
+        let r = &mut self.router;
+        r.connected = true;
+        r.since = now;
+        r.sent = None;
+        r.applied = version;
+        r.newest = r.newest.max(version);
+        r.draining.clear();
+        if version == 0 {
+            r.known.clear();
+        }
+    }
+
+    fn forget(&mut self, id: DynoId) -> Option<Dyno> {
+        self.router.known.remove(&id);
+        self.router.draining.remove(&id);
+        self.dynos.remove(&id)
+    }
+
+    /// Counts a crash. `up` is since when the dyno had been at work.
+    fn crashed(&mut self, record: &DynoRecord, up: Option<Micros>, text: String, now: Micros) {
+        self.slots
+            .retain(|_, s| now.since(s.last()) < limits::SLOT_MEMORY);
+        let key = (record.app, record.version, record.name.clone());
+        let slot = self.slots.entry(key).or_insert_with(|| Slot {
+            recent: vec![],
+            text: String::new(),
+        });
+        if up.is_some_and(|since| now.since(since) >= limits::HEALTHY) {
+            slot.recent.clear();
+        }
+        if slot.recent.len() >= Slot::REMEMBERED {
+            slot.recent.remove(0);
+        }
+        slot.recent.push(now);
+        slot.text = text;
+    }
+}
+
+fn targets(table: &RouteTable) -> impl Iterator<Item = DynoId> {
+    table
+        .apps
+        .values()
+        .flat_map(|a| a.targets.iter().map(|t| t.dyno))
+}
+
+fn note(record: &DynoRecord, text: impl Into<String>) -> Note {
+    Note {
+        app: record.app,
+        dyno: record.name.to_string(),
+        text: text.into(),
+    }
+}
+
+fn listens_instead(record: &DynoRecord, listening: &[u16]) -> String {
+    let port = record.port.map_or(String::new(), |p| format!(" ({p})"));
+    match listening {
+        [] => format!("It listens on no port at all: it has to listen on 0.0.0.0:$PORT{port}."),
+        [one] if Some(*one) == record.port => {
+            format!("It listens on port {one}, but gave no answer there.")
+        }
+        [one] => {
+            format!("It listens on port {one} instead: it has to listen on 0.0.0.0:$PORT{port}.")
+        }
+        many => {
+            let list: Vec<String> = many.iter().map(u16::to_string).collect();
+            let list = list.join(", ");
+            if record.port.is_some_and(|p| many.contains(&p)) {
+                format!("It listens on ports {list}, but gave no answer on $PORT{port}.")
+            } else {
+                format!(
+                    "It listens on ports {list} instead: it has to listen on 0.0.0.0:$PORT{port}."
+                )
+            }
+        }
+    }
+}
+
+/// A duration for a reader: "0.3 s", "42 s", "5 min", "3 h".
+pub(crate) fn spell(d: std::time::Duration) -> String {
+    let s = d.as_secs();
+    match s {
+        0..10 if d.subsec_millis() >= 100 => format!("{s}.{} s", d.subsec_millis() / 100),
+        0..120 => format!("{s} s"),
+        120..7200 => format!("{} min", s / 60),
+        7200..172_800 => format!("{} h", s / 3600),
+        _ => format!("{} days", s / 86_400),
+    }
+}

@@ -1,0 +1,48 @@
+//! How long the kernel waits for what. One place, so that texts, timers and tests can't disagree.
+
+use std::time::Duration;
+
+/// A web dyno has to answer on `$PORT` within this after its launch (Dev Center "Dyno startup": R10 after 60 s).
+pub const BOOT: Duration = Duration::from_secs(60);
+
+/// A dyno of the formation that is neither up nor failed after this is killed: whoever should have reported is gone.
+pub const BOOT_BACKSTOP: Duration = Duration::from_secs(15 * 60);
+
+/// A process that gets no requests counts as good for a promotion once it has run for this long.
+pub const GATE: Duration = Duration::from_secs(1);
+
+/// What is in flight to a dyno that left the routes may take this long; then the router cuts it.
+pub const DRAIN: Duration = Duration::from_secs(30);
+
+/// How much longer than [`DRAIN`] the router's report is awaited before the dyno is stopped without it.
+pub const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+
+/// From SIGTERM to SIGKILL (Dev Center "Dyno shutdown": R12 after 30 s).
+pub const GRACE: Duration = Duration::from_secs(30);
+
+/// A kill that showed no effect is ordered again after this.
+pub const KILL_AGAIN: Duration = Duration::from_secs(10);
+
+/// A dyno that was up this long starts its crash count anew.
+pub const HEALTHY: Duration = Duration::from_secs(60);
+
+/// A table that the router did not confirm is sent again after this.
+pub const TABLE_AGAIN: Duration = Duration::from_secs(10);
+
+/// An ordered promotion or abandonment that does not show in Desired is ordered again after this.
+pub const END_AGAIN: Duration = Duration::from_secs(10);
+
+/// The same after the store said that it could not commit.
+pub const END_RETRY: Duration = Duration::from_secs(1);
+
+/// When a plan held actions, it is made again after this even if no event follows: one may have vanished.
+pub const PLAN_AGAIN: Duration = Duration::from_secs(1);
+
+/// With the router away this long, dynos of a destroyed app are stopped although it may still route to them.
+pub const DESTROYED_AWAY: Duration = Duration::from_secs(5 * 60);
+
+/// The past of a slot is forgotten when its last crash is older than this.
+pub const SLOT_MEMORY: Duration = Duration::from_secs(24 * 3600);
+
+/// More dynos than this of one process type are never started, whatever the formation says.
+pub const MOST_PER_TYPE: u32 = 1000;

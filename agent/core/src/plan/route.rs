@@ -1,0 +1,109 @@
+//! Which dynos get the requests of which hosts, and when the router has to be told.
+
+use super::{
+    Draft,
+    crew::{Crew, wanted},
+};
+use crate::{action::Action, limits, observed::Observed};
+use hokku_model::{
+    ProcessType,
+    route::{AppRoutes, AppState, RouteTable, Target},
+};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+/// Sends a table when the one that should be differs from the last one sent on this connection, or when the router
+/// does not confirm it.
+pub(super) fn publish(crews: &[Crew], observed: &Observed, draft: &mut Draft) {
+    let r = &observed.router;
+    if !r.connected {
+        return;
+    }
+    let table = RouteTable {
+        version: r.newest.saturating_add(1),
+        apps: crews.iter().map(|c| (c.app, routes(c))).collect(),
+    };
+    let why = match &r.sent {
+        None => "the router has just connected".to_owned(),
+        Some(sent) if sent.apps != table.apps => changes(&sent.apps, &table.apps),
+        Some(sent) if r.applied == sent.version => return,
+        Some(sent) if r.applied > sent.version => format!(
+            "the router serves by table {}, which is newer than {}, the last one sent",
+            r.applied, sent.version
+        ),
+        Some(sent) => {
+            if !draft.due(r.sent_at.plus(limits::TABLE_AGAIN)) {
+                return;
+            }
+            format!("the router has not confirmed table {}", sent.version)
+        }
+    };
+    draft.act(Action::Route { table }, why);
+}
+
+/// One app's part of the table. With the maintenance page on nothing is routed, so no request can slip through.
+fn routes(crew: &Crew) -> AppRoutes {
+    let state = state(crew);
+    let targets = match state {
+        AppState::Maintenance => vec![],
+        _ => crew
+            .targets
+            .iter()
+            .filter_map(|d| {
+                Some(Target {
+                    dyno: d.record.id,
+                    name: d.record.name.clone(),
+                    addr: SocketAddr::from((Ipv4Addr::LOCALHOST, d.record.port?)),
+                })
+            })
+            .collect(),
+    };
+    AppRoutes {
+        name: crew.wish.name.clone(),
+        hosts: crew.wish.hosts.clone(),
+        release: crew.serving,
+        targets,
+        state,
+    }
+}
+
+/// How an app without targets stands.
+pub(super) fn state(crew: &Crew) -> AppState {
+    if crew.wish.maintenance {
+        return AppState::Maintenance;
+    }
+    let Some(current) = crew.wish.current.as_ref().filter(|r| r.slug.is_some()) else {
+        return AppState::Blank;
+    };
+    if wanted(crew.wish, current, &ProcessType::web()) == 0 {
+        return AppState::Stopped;
+    }
+    let mut web = crew.current.iter().filter(|p| p.name.kind.is_web());
+    let waits = web.all(|p| p.fresh.is_none() && p.stale.is_none() && p.crashes() > 0);
+    if waits && crew.targets.is_empty() {
+        AppState::Crashed
+    } else {
+        AppState::Running
+    }
+}
+
+fn changes(
+    old: &BTreeMap<hokku_model::AppId, AppRoutes>,
+    new: &BTreeMap<hokku_model::AppId, AppRoutes>,
+) -> String {
+    let mut names: Vec<&str> = new
+        .iter()
+        .filter(|(id, a)| old.get(id) != Some(a))
+        .chain(old.iter().filter(|(id, _)| !new.contains_key(id)))
+        .map(|(_, a)| a.name.as_str())
+        .collect();
+    let more = names.len().saturating_sub(3);
+    names.truncate(3);
+    let more = match more {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    format!("the routes of {}{more} changed", names.join(", "))
+}

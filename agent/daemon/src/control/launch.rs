@@ -1,0 +1,178 @@
+//! From "start web.1 of v7" to the order for the supervisor: environment, command line, tree, output.
+
+use super::{Command, Hands};
+use crate::{
+    config::Config,
+    logs::ROTATE_AT,
+    supervisor::{Probe, StartOrder},
+};
+use anyhow::Context;
+use hokku_model::{
+    dyno::DynoRecord,
+    shim::{AppTree, Limits, Output, ShimSpec},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Sources the profile scripts and then becomes the program: `$@` when there is more than one word, else the one word
+/// as a shell line. Bash replaces itself by a line's last simple command, so that signals reach the program.
+/// Source: Dev Center "Buildpack API", "Dynos" (order: config vars, `.profile.d`, `.profile`).
+const BOOT: &str = r#"for hokku_f in "$HOME"/.profile.d/*.sh "$HOME"/.profile; do [ -r "$hokku_f" ] && . "$hokku_f"; done; unset hokku_f
+if [ "$1" = line ]; then exec bash -c "$2"; fi; shift; exec "$@""#;
+
+/// Everything a start needs that the loop knows.
+pub(super) struct Launch {
+    pub record: DynoRecord,
+    command: Command,
+    env: BTreeMap<String, String>,
+    output: Option<Output>,
+    seconds: Option<u64>,
+}
+
+impl Launch {
+    /// A member of the formation.
+    pub fn formation(record: DynoRecord) -> Launch {
+        let command = Command::Line(record.command.clone());
+        Launch {
+            record,
+            command,
+            env: BTreeMap::new(),
+            output: None,
+            seconds: None,
+        }
+    }
+
+    /// A one-off; `output` is where it goes when someone attaches.
+    pub fn oneoff(
+        record: DynoRecord,
+        command: Command,
+        env: BTreeMap<String, String>,
+        output: Option<Output>,
+        seconds: Option<u64>,
+    ) -> Launch {
+        Launch {
+            record,
+            command,
+            env,
+            output,
+            seconds,
+        }
+    }
+
+    /// The order for the supervisor. Unpacks the slug where its tree is gone.
+    ///
+    /// # Errors
+    /// The slug is damaged or gone, the config vars can't be read.
+    pub async fn order(self, hands: &Hands) -> anyhow::Result<StartOrder> {
+        let record = self.record;
+        let app = hands.ops.app(record.app).await?;
+        let release = hands.ops.release(record.app, record.version).await?;
+        let slug = release.slug.as_ref().context("the release has no slug")?;
+        let tree = hands
+            .slugs
+            .unpacked(record.app, app.uid, &slug.digest)
+            .await?;
+        let mut env: BTreeMap<String, String> = [
+            (
+                "PATH",
+                "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+            ),
+            ("LANG", "C.UTF-8"),
+        ]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .into();
+        env.extend(hands.ops.release_env(record.app, record.version).await?);
+        env.extend(self.env);
+        env.extend(platform(&hands.config, &record, &release));
+        let mut argv = vec!["bash".into(), "-c".into(), BOOT.into(), "hokku".into()];
+        match self.command {
+            Command::Line(line) => argv.extend(["line".into(), line]),
+            Command::Argv(words) => {
+                argv.push("argv".into());
+                argv.extend(words);
+            }
+        }
+        let output = match self.output {
+            Some(output) => output,
+            None => Output::Log {
+                file: hands.logs.dyno_file(record.app, record.id)?,
+                source: format!("app[{}]", record.name),
+                max_bytes: ROTATE_AT,
+            },
+        };
+        let probe = record.port.map(|port| probe(&hands.config, &record, port));
+        let spec = ShimSpec {
+            dir: hands
+                .config
+                .data_dir
+                .join("dynos")
+                .join(record.id.to_string()),
+            argv,
+            env: env.into_iter().collect(),
+            cwd: "/app".into(),
+            isolation: hands.walls.of(app.uid),
+            app: AppTree::Overlay { lower: vec![tree] },
+            binds: vec![],
+            output,
+            limits: Limits {
+                nofile: Some(65_536),
+                seconds: self.seconds,
+                ..Limits::default()
+            },
+            hide: vec![hands.config.data_dir.clone()],
+            hostname: record.name.to_string(),
+        };
+        Ok(StartOrder {
+            record,
+            spec,
+            probe,
+        })
+    }
+}
+
+/// How to find out that a web dyno answers. The Host is the app's own: frameworks refuse others.
+pub(super) fn probe(config: &Config, record: &DynoRecord, port: u16) -> Probe {
+    Probe {
+        addr: ([127, 0, 0, 1], port).into(),
+        host: config.default_host(record.app_name.as_str()),
+        boot_limit: Duration::from_secs(config.boot_timeout),
+    }
+}
+
+/// What the platform itself tells a process (Dev Center "Dyno Metadata").
+fn platform(
+    config: &Config,
+    record: &DynoRecord,
+    release: &hokku_model::release::Release,
+) -> Vec<(String, String)> {
+    let commit = release
+        .slug
+        .as_ref()
+        .map(|s| s.commit.clone())
+        .unwrap_or_default();
+    let mut vars = vec![
+        ("HOME", "/app".to_owned()),
+        ("DYNO", record.name.to_string()),
+        ("HEROKU_APP_ID", record.app.to_string()),
+        ("HEROKU_APP_NAME", record.app_name.to_string()),
+        (
+            "HEROKU_APP_DEFAULT_DOMAIN_NAME",
+            config.default_host(record.app_name.as_str()),
+        ),
+        ("HEROKU_DYNO_ID", record.id.to_string()),
+        ("HEROKU_RELEASE_VERSION", format!("v{}", record.version)),
+        ("HEROKU_RELEASE_CREATED_AT", rfc3339(release.created_at)),
+        ("HEROKU_SLUG_COMMIT", commit.clone()),
+        ("HEROKU_SLUG_DESCRIPTION", release.description.clone()),
+        ("HEROKU_BUILD_COMMIT", commit),
+    ];
+    if let Some(port) = record.port {
+        vars.push(("PORT", port.to_string()));
+    }
+    vars.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+}
+
+fn rfc3339(at: hokku_model::Micros) -> String {
+    jiff::Timestamp::from_microsecond(at.0)
+        .map(|t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+        .unwrap_or_default()
+}

@@ -1,0 +1,75 @@
+//! Starting a router that outlives the agent.
+
+use crate::config::Config;
+use anyhow::Context;
+use std::{
+    net::SocketAddr, os::unix::process::CommandExt, path::Path, process::Stdio, time::Duration,
+};
+use tokio::net::UnixStream;
+
+/// Starts `hokkud router` in a session of its own and waits until it answers, up to five seconds.
+///
+/// # Errors
+/// It could not be started, or ended at once (its output is in `<data>/router/router.log`).
+pub(super) async fn spawn(config: &Config) -> anyhow::Result<()> {
+    let dir = super::dir(config);
+    std::fs::create_dir_all(dir.join("logs"))
+        .with_context(|| format!("can't make {}", dir.display()))?;
+    let log = std::fs::File::create(dir.join("router.log"))
+        .context("can't make the router's own log file")?;
+    let exe = std::env::current_exe().context("can't find the agent's own program file")?;
+    let mut command = std::process::Command::new(exe);
+    command.arg("router").arg("--dir").arg(&dir);
+    if nix::unistd::geteuid().is_root() {
+        // The uid below the apps' own: nobody else's, so that the data plane holds no rights of root's or an app's.
+        let uid = config.first_uid - 1;
+        command.arg("--uid").arg(uid.to_string());
+        for path in [&dir, &dir.join("logs")] {
+            std::os::unix::fs::chown(path, Some(uid), Some(uid))
+                .context("can't give the router its folder")?;
+        }
+    }
+    for addr in &config.router_listen {
+        command.arg("--listen").arg(addr.to_string());
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    // SAFETY: setsid is async-signal-safe; the router must not get the terminal's Ctrl-C that is meant for the agent.
+    unsafe {
+        command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(Into::into));
+    }
+    let mut child = command.spawn().context("can't start `hokkud router`")?;
+    for _ in 0..500 {
+        if UnixStream::connect(dir.join("router.sock")).await.is_ok() {
+            // Reaped by a thread that costs nothing while it waits, so that no zombie is left when it ends.
+            std::thread::spawn(move || child.wait());
+            return Ok(());
+        }
+        if let Some(status) = child.try_wait()? {
+            let said = std::fs::read_to_string(dir.join("router.log")).unwrap_or_default();
+            anyhow::bail!("it ended with {status}: {}", said.trim());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    anyhow::bail!(
+        "it does not answer on {}/router.sock after 5 s",
+        dir.display()
+    )
+}
+
+/// Writes where the router takes requests to `<data>/run/router.addr`, for scripts that gave it port 0.
+pub(super) fn announce(config: &Config, listen: &[SocketAddr]) {
+    if let Some(addr) = listen.first() {
+        write(&config.data_dir.join("run/router.addr"), &addr.to_string());
+    }
+}
+
+/// Replaces a small file as a whole.
+pub(crate) fn write(path: &Path, text: &str) {
+    let tmp = path.with_extension("tmp");
+    if let Err(e) = std::fs::write(&tmp, text).and_then(|()| std::fs::rename(&tmp, path)) {
+        tracing::warn!("can't write {}: {e}", path.display());
+    }
+}

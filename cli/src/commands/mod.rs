@@ -1,0 +1,21 @@
+//! One file per noun; each command is its flags and what it does with them.
+//!
+//! What they do: ask the API and print. What they never do: keep state, or decide what the agent has to decide.
+//! Who calls them: `main`. Tests: beside the code, and `cli/tests`.
+
+pub mod apps;
+pub mod auth;
+pub mod authorizations;
+pub mod builds;
+pub mod completions;
+pub mod config;
+pub mod credentials;
+pub mod keys;
+pub mod logs;
+pub mod maintenance;
+pub mod open;
+pub mod ps;
+pub mod releases;
+pub mod remotes;
+pub mod run;
+pub mod status;

@@ -1,0 +1,101 @@
+//! Five deploys that must fail: each makes the push fail, in words, with the old version still serving.
+
+use crate::support::{Host, Repo, Settings};
+
+#[track_caller]
+fn refused(host: &Host, repo: &Repo<'_>, words: &[&str]) {
+    let before = repo.remote_head();
+    let load = host.load(&repo.app, 50, 2);
+    let mut pushed = repo.push().fails();
+    for w in words {
+        pushed = pushed.says(w);
+    }
+    pushed.says("Push rejected");
+    let report = load.finish();
+    assert_eq!(report.failures, Vec::<String>::new());
+    assert_eq!(
+        report.versions.keys().collect::<Vec<_>>(),
+        ["one"],
+        "only the old version may answer"
+    );
+    assert_eq!(repo.remote_head(), before, "the ref must not move");
+    host.must_serve(&repo.app, "one");
+    host.up(&repo.app, &["web.1"]);
+}
+
+fn quick() -> Host {
+    Host::start_with(Settings {
+        boot_timeout: 3,
+        ..Settings::default()
+    })
+}
+
+#[test]
+fn one_that_crashes_at_start() {
+    let host = quick();
+    let repo = host.deploy("shop");
+    repo.write("mode", "exit:3");
+    repo.version("two");
+    // The pusher sees how it ended and what it said last.
+    refused(
+        &host,
+        &repo,
+        &["status 3", "exiting with status 3, as ordered"],
+    );
+    repo.write("mode", "");
+    repo.version("three");
+    repo.push().ok();
+    host.must_serve("shop", "three");
+}
+
+#[test]
+fn one_that_never_listens() {
+    let host = quick();
+    let repo = host.deploy("shop");
+    repo.write("mode", "never");
+    repo.version("two");
+    refused(&host, &repo, &["R10"]);
+}
+
+#[test]
+fn one_that_listens_on_the_wrong_port_is_told_on_which() {
+    let host = quick();
+    let repo = host.deploy("shop");
+    let port = host.spare_port();
+    repo.write("mode", format!("wrong-port:{port}"));
+    repo.version("two");
+    refused(&host, &repo, &["R10", &port.to_string()]);
+}
+
+#[test]
+fn one_whose_build_hook_fails() {
+    let host = quick();
+    let repo = host.deploy("shop");
+    repo.write("requirements.txt", "");
+    repo.write_executable(
+        "bin/pre_compile",
+        "#!/bin/bash\necho 'the hook says no'\nexit 9\n",
+    );
+    repo.version("two");
+    refused(&host, &repo, &["the hook says no"]);
+}
+
+#[test]
+fn one_that_wants_a_runtime_that_cannot_be_had() {
+    let host = quick();
+    let repo = host.deploy("shop");
+    repo.write("requirements.txt", "");
+    repo.write(".python-version", "3.99\n");
+    repo.version("two");
+    refused(&host, &repo, &["3.99", "3.11"]);
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn one_with_a_requirement_that_does_not_exist() {
+    let host = quick();
+    let repo = host.deploy("shop");
+    repo.write("requirements.txt", "no-such-package-of-anybody==99.1\n");
+    repo.version("two");
+    refused(&host, &repo, &["no-such-package-of-anybody"]);
+}

@@ -1,0 +1,23 @@
+//! The end-to-end suites: real programs, real git, real HTTP, through the public interfaces only.
+//!
+//! One module per thing that a user would notice. Each test starts a `hokkud` of its own in a temporary directory, with
+//! ports that no other test has, and ends by checking that nothing of it is left on the machine. Tests marked as slow
+//! are run by `.ci/run`. `tests/README.md` says how to add one.
+
+mod support;
+
+mod agent_death;
+mod bad_deploys;
+mod config;
+mod crash;
+mod disk_full;
+mod isolation;
+mod logs;
+mod push;
+mod rollback;
+mod router;
+mod run;
+mod samples;
+mod scale;
+mod ssh;
+mod zero_downtime;
