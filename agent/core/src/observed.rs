@@ -112,9 +112,10 @@ impl Slot {
         self.recent.last().copied().unwrap_or_default()
     }
 
-    /// Crashes in a row later than this restart order.
+    /// Crashes in a row not from before this restart order. One at the same moment counts, so that no tie can make
+    /// a start that crashes at once go without back-off.
     pub fn crashes_after(&self, order: Micros) -> u32 {
-        self.recent.iter().filter(|t| **t > order).count() as u32
+        self.recent.iter().filter(|t| **t >= order).count() as u32
     }
 }
 

@@ -62,19 +62,20 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         std::process::id().to_string(),
     )?;
 
-    let capability = sys::detect::detect(&config.data_dir);
+    let capability = sys::detect::detect(&program("hokku-shim")?, &config.data_dir.join("run/try"), config.first_uid).await?;
     for notice in &capability.notices {
         tracing::warn!("{notice}");
     }
     let ops = Ops::open(config.clone())?;
     give_up_pushes(&ops).await?;
+    ops.write_authorized_keys().await?;
     let logs = Logs::open(
         config.data_dir.join("logs"),
         router::dir(&config).join("logs"),
     )?;
     let slugs = Slugs::open(config.data_dir.clone())?;
     let builder = Builder::open(
-        &config,
+        config.clone(),
         slugs.clone(),
         program("hokku-shim")?,
         program("hokku-buildpack")?,

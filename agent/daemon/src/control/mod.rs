@@ -12,6 +12,7 @@ mod launch;
 mod oneoff;
 mod push;
 mod queue;
+mod sweep;
 mod view;
 
 pub use handle::{Command, DynoView, Handle, OneoffOrder, Order, PushMessage, PushOrder};
@@ -23,10 +24,11 @@ use crate::{
     ops::Ops,
     router::{Link, LinkEvent},
     slug::Slugs,
-    supervisor::{Fact, Supervisor},
+    supervisor::{AdoptedState, Fact, Supervisor},
+    sys::detect::Walls,
 };
 use hokku_core::{action::Plan, desired::Desired, event::Event, observed::Observed, plan::plan};
-use hokku_model::{AppId, DynoId, Micros, dyno::DynoRecord, route::RouterReport, shim::Isolation};
+use hokku_model::{AppId, DynoId, Micros, dyno::DynoRecord, route::RouterReport};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -56,28 +58,6 @@ pub struct Hands {
     pub logs: Logs,
     /// What keeps dynos apart on this host.
     pub walls: Walls,
-}
-
-/// What keeps dynos apart on this host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Walls {
-    /// Namespaces made by root, a user an app.
-    Root,
-    /// Namespaces inside a user namespace.
-    Userns,
-    /// None.
-    Plain,
-}
-
-impl Walls {
-    /// As the shim takes it, for an app with this user id.
-    pub fn of(self, uid: u32) -> Isolation {
-        match self {
-            Walls::Root => Isolation::Root { uid },
-            Walls::Userns => Isolation::Userns,
-            Walls::Plain => Isolation::Plain,
-        }
-    }
 }
 
 /// What the loop listens to.
@@ -125,6 +105,7 @@ impl Control {
     pub async fn run(hands: Hands, mut ears: Ears) -> anyhow::Result<()> {
         let (events, internal) = mpsc::channel(1024);
         let desired = hands.ops.desired().await?;
+        let builds = queue::Queue::new(hands.config.build.parallel);
         let mut control = Control {
             hands,
             desired,
@@ -132,7 +113,7 @@ impl Control {
             events,
             internal,
             asked: BTreeMap::new(),
-            builds: queue::Queue::new(hands.config.build.parallel),
+            builds,
         };
         control.adopt().await;
         control.sweep();
@@ -174,7 +155,10 @@ impl Control {
             let record = found.record;
             count += 1;
             let routed = routed.contains(&record.id);
-            if !routed && let Some(port) = record.port {
+            if !routed
+                && found.state == AdoptedState::Running
+                && let Some(port) = record.port
+            {
                 self.hands
                     .supervisor
                     .probe(record.id, launch::probe(&self.hands.config, &record, port));
@@ -298,36 +282,9 @@ impl Control {
     fn sweep(&self) {
         let hands = self.hands.clone();
         let alive: BTreeSet<String> = self.observed.dynos.keys().map(DynoId::to_string).collect();
-        let running: Vec<_> = self
-            .observed
-            .dynos
-            .values()
-            .filter_map(|d| d.record.slug.clone().map(|s| (d.record.app, s)))
-            .collect();
-        tokio::spawn(async move {
-            let Ok(mut keep) = hands.ops.kept_slugs().await else {
-                return;
-            };
-            keep.extend(running);
-            let apps: Vec<_> = hands
-                .ops
-                .apps()
-                .await
-                .unwrap_or_default()
-                .into_iter()
-                .map(|a| a.id)
-                .collect();
-            let config = hands.config.clone();
-            let _ = tokio::task::spawn_blocking(move || {
-                hands.slugs.sweep(&keep, config.retain.slugs);
-                for app in apps {
-                    hands
-                        .logs
-                        .sweep(app, |id| alive.contains(id), config.retain.logs);
-                }
-            })
-            .await;
-        });
+        let slug = |d: &hokku_core::observed::Dyno| d.record.slug.clone().map(|s| (d.record.app, s));
+        let running: BTreeSet<_> = self.observed.dynos.values().filter_map(slug).collect();
+        tokio::spawn(sweep::sweep(hands, alive, running));
     }
 }
 

@@ -38,17 +38,9 @@ pub fn everything(data: &Path) -> anyhow::Result<()> {
             lock.try_lock().is_ok()
         })?;
     }
-    let shims: Vec<i32> = [data.join("dynos"), data.join("build")]
-        .iter()
-        .flat_map(|d| find(d, 3))
-        .filter_map(|f| serde_json::from_slice::<ShimPid>(&fs::read(f).ok()?).ok())
-        .filter(super::proc::is_alive)
-        .map(|s| s.pid)
-        .collect();
-    // The shim is the init of its dyno: with it everything inside is gone.
-    end("the dynos", &shims, Signal::SIGKILL, || {
-        shims.iter().all(|p| super::proc::is_gone(*p))
-    })?;
+    for sub in ["dynos", "build"] {
+        shims(&data.join(sub))?;
+    }
     if let Ok(wire) = UnixStream::connect(data.join("router/router.sock")) {
         wire.set_read_timeout(Some(PATIENCE))?;
         let mut line = String::new();
@@ -61,6 +53,20 @@ pub fn everything(data: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Kills every shim whose folder lies below. The shim is the init of its dyno: with it everything inside is gone.
+///
+/// # Errors
+/// One of them can't be ended.
+pub fn shims(below: &Path) -> anyhow::Result<()> {
+    let shims: Vec<i32> = find(below, 3)
+        .into_iter()
+        .filter_map(|f| serde_json::from_slice::<ShimPid>(&fs::read(f).ok()?).ok())
+        .filter(super::proc::is_alive)
+        .map(|s| s.pid)
+        .collect();
+    end("the dynos", &shims, Signal::SIGKILL, || shims.iter().all(|p| super::proc::is_gone(*p)))
 }
 
 fn end(what: &str, pids: &[i32], gentle: Signal, ended: impl Fn() -> bool) -> anyhow::Result<()> {
