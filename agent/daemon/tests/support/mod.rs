@@ -2,6 +2,8 @@
 //! the test.
 #![allow(dead_code)]
 
+pub mod http;
+
 use hokku_agent::{
     api::{self, ApiState},
     config::Config,
