@@ -39,6 +39,8 @@ pub struct Config {
     pub boot_timeout: u64,
     /// Seconds from SIGTERM to SIGKILL (Heroku: 30).
     pub stop_grace: u64,
+    /// Seconds that requests and WebSockets in flight have to end on a dyno that left the routes.
+    pub drain_timeout: u64,
     /// Builds.
     pub build: BuildConfig,
     /// Budgets in bytes for what may be deleted.
@@ -92,6 +94,7 @@ impl Default for Config {
             authorized_keys: None,
             boot_timeout: 60,
             stop_grace: 30,
+            drain_timeout: 30,
             build: BuildConfig::default(),
             retain: Retain::default(),
         }

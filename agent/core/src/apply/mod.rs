@@ -281,6 +281,7 @@ impl Observed {
     }
 
     fn kill_ordered(&mut self, id: DynoId, now: Micros) -> Vec<Note> {
+        let grace = self.waits.grace;
         let Some(d) = self.dynos.get_mut(&id) else {
             return vec![];
         };
@@ -293,11 +294,11 @@ impl Observed {
                 },
                 match killed {
                     Some(_) => None,
-                    None if now.since(since) >= limits::GRACE => Some(format!(
+                    None if now.since(since) >= grace => Some(format!(
                         "Error {} ({}) -> Process failed to exit within {} seconds of SIGTERM",
                         R12.code,
                         R12.desc,
-                        limits::GRACE.as_secs()
+                        grace.as_secs()
                     )),
                     None => Some(String::new()),
                 },

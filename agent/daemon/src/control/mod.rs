@@ -107,11 +107,20 @@ impl Control {
     pub async fn run(hands: Hands, mut ears: Ears) -> anyhow::Result<()> {
         let (events, internal) = mpsc::channel(1024);
         let desired = hands.ops.desired().await?;
+        let seconds = |s: u64| Duration::from_secs(s);
+        let waits = Waits {
+            boot: seconds(hands.config.boot_timeout),
+            grace: seconds(hands.config.stop_grace),
+            drain: seconds(hands.config.drain_timeout),
+        };
         let builds = queue::Queue::new(hands.config.build.parallel);
         let mut control = Control {
             hands,
             desired,
-            observed: Observed::default(),
+            observed: Observed {
+                waits,
+                ..Observed::default()
+            },
             events,
             internal,
             asked: BTreeMap::new(),

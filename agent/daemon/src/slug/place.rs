@@ -29,6 +29,7 @@ const LASTING: &str = "on disk\n";
 type Lock = Arc<Mutex<()>>;
 
 /// The two folders, and a lock for each slug that is being worked on.
+#[derive(Debug)]
 pub struct Places {
     pub slugs: PathBuf,
     pub releases: PathBuf,
