@@ -267,7 +267,16 @@ impl Drop for Dyno {
         if alive(self.pid) {
             // SAFETY: takes no pointers
             unsafe { libc::kill(self.pid, libc::SIGKILL) };
+            until("the shim's end", || !alive(self.pid));
         }
+    }
+}
+
+/// An overlay's work folder is closed to its own user; opened, so that the test's folder can be removed.
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let work = self.path("dyno/work/work");
+        let _ = fs::set_permissions(work, fs::Permissions::from_mode(0o700));
     }
 }
 
