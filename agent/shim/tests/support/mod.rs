@@ -272,11 +272,14 @@ impl Drop for Dyno {
     }
 }
 
-/// An overlay's work folder is closed to its own user; opened, so that the test's folder can be removed.
+/// An overlay's work folders are closed to their own user; opened, so that the test's folder can be removed.
 impl Drop for Bench {
     fn drop(&mut self) {
-        let work = self.path("dyno/work/work");
-        let _ = fs::set_permissions(work, fs::Permissions::from_mode(0o700));
+        let mut work = self.path("dyno/work");
+        for part in ["work", "incompat", "volatile"] {
+            work.push(part);
+            let _ = fs::set_permissions(&work, fs::Permissions::from_mode(0o700));
+        }
     }
 }
 
