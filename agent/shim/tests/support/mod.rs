@@ -267,6 +267,18 @@ impl Drop for Dyno {
         if alive(self.pid) {
             // SAFETY: takes no pointers
             unsafe { libc::kill(self.pid, libc::SIGKILL) };
+            until("the shim's end", || !alive(self.pid));
+        }
+    }
+}
+
+/// An overlay's work folders are closed to their own user; opened, so that the test's folder can be removed.
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let mut work = self.path("dyno/work");
+        for part in ["work", "incompat", "volatile"] {
+            work.push(part);
+            let _ = fs::set_permissions(&work, fs::Permissions::from_mode(0o700));
         }
     }
 }
