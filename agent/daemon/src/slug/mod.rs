@@ -25,8 +25,11 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+/// Before a new tree is synced: the release that waits for it comes first, and the kernel writes meanwhile.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// What [`Slugs::store`] made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,7 @@ pub struct Stored {
 #[derive(Clone, Debug)]
 pub struct Slugs {
     places: Arc<Places>,
+    pause: Duration,
 }
 
 impl Slugs {
@@ -50,9 +54,13 @@ impl Slugs {
     /// # Errors
     /// A folder can't be made, read or cleaned.
     pub fn open(data_dir: PathBuf) -> anyhow::Result<Slugs> {
-        let places = Places::open(&data_dir)?;
+        Slugs::pausing(&data_dir, PAUSE)
+    }
+
+    fn pausing(data_dir: &Path, pause: Duration) -> anyhow::Result<Slugs> {
         Ok(Slugs {
-            places: Arc::new(places),
+            places: Arc::new(Places::open(data_dir)?),
+            pause,
         })
     }
 
@@ -181,8 +189,9 @@ impl Slugs {
     }
 
     fn sync_later(&self, app: AppId, digest: &SlugDigest, token: String) {
-        let (places, digest) = (self.places.clone(), digest.clone());
+        let (places, digest, pause) = (self.places.clone(), digest.clone(), self.pause);
         in_background(move || {
+            std::thread::sleep(pause);
             if let Err(e) = places.make_lasting(app, &digest, &token) {
                 tracing::debug!(%app, slug = %digest, "the tree will be unpacked anew after a reboot: {e}");
             }
@@ -227,7 +236,10 @@ async fn blocking<T: Send + 'static>(
         .context("the work on a slug was broken off")?
 }
 
-/// Only from blocking work that [`blocking`] started: there a runtime is at hand.
+/// On a thread that nobody waits for, not even the end of the agent.
 fn in_background(work: impl FnOnce() + Send + 'static) {
-    drop(tokio::task::spawn_blocking(work));
+    let started = std::thread::Builder::new().name("slug".into()).spawn(work);
+    if let Err(e) = started {
+        tracing::warn!("can't start a thread to tidy up after a slug: {e}");
+    }
 }

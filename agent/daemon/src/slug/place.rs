@@ -27,6 +27,7 @@ const TEMPORARY: &str = ".tmp";
 const LASTING: &str = "on disk\n";
 
 type Lock = Arc<Mutex<()>>;
+type Locks = HashMap<(AppId, SlugDigest), Weak<Mutex<()>>>;
 
 /// The two folders, and a lock for each slug that is being worked on.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub struct Places {
     pub releases: PathBuf,
     boot: String,
     next: AtomicU64,
-    locks: Mutex<HashMap<(AppId, SlugDigest), Weak<Mutex<()>>>>,
+    locks: Mutex<Locks>,
 }
 
 /// Takes a lock. What it guards is on disk, in one piece at each step, so a holder that panicked harms nothing.

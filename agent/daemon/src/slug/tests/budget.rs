@@ -1,10 +1,7 @@
 //! Measuring and deleting.
 
 use super::*;
-use std::{
-    collections::BTreeSet,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeSet, time::SystemTime};
 
 impl Disk {
     fn age(&self, app: AppId, digest: &SlugDigest, minutes: u64) {
@@ -49,7 +46,7 @@ async fn used_counts_archives_and_trees_and_each_file_once() {
     let empty = disk.slugs.used();
     let tree = disk.tree("a");
     let noise: Vec<u8> = (0..1_000_000u64)
-        .map(|i| (i * i * 2_654_435_761 >> 9) as u8)
+        .map(|i| (((i * i) ^ (i << 3)) >> 5) as u8)
         .collect();
     disk.write(&tree, "one", &noise, 0o644);
     for i in 0..5 {
@@ -73,6 +70,7 @@ async fn a_sweep_keeps_the_budget_the_kept_and_the_young() {
     let mut all = vec![];
     for (i, name) in ["oldest", "kept", "older", "young"].into_iter().enumerate() {
         let digest = disk.small(APP, name).await;
+        disk.lasting(APP, &digest).await;
         if name != "young" {
             disk.age(APP, &digest, 1000 - i as u64);
         }
@@ -91,6 +89,7 @@ async fn a_sweep_keeps_the_budget_the_kept_and_the_young() {
     assert!(gone.is_empty());
     assert!(!places.tree(APP, oldest).exists() && places.trusted(APP, older));
     disk.unpack(APP, oldest).await.unwrap();
+    disk.lasting(APP, oldest).await;
 
     let gone = disk.slugs.sweep(&keep, 0);
     assert_eq!(gone, [(APP, oldest.clone()), (APP, older.clone())]);
@@ -100,5 +99,5 @@ async fn a_sweep_keeps_the_budget_the_kept_and_the_young() {
     for digest in [oldest, older] {
         assert!(!places.tree(APP, digest).exists() && !disk.archive(APP, digest).exists());
     }
-    disk.assert_clean();
+    disk.assert_clean().await;
 }

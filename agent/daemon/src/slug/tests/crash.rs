@@ -18,7 +18,7 @@ async fn half_written_leftovers_go_at_start_and_whole_things_stay() {
     let orphan = format!("{}.ok", "2".repeat(64));
     fs::write(trees.join(&orphan), "on disk\n").unwrap();
     let slugs = Slugs::open(disk.dir.path().to_owned()).unwrap();
-    disk.assert_clean();
+    disk.assert_clean().await;
     assert!(!trees.join(unmarked).exists() && !trees.join(orphan).exists());
     let tree = trees.join(digest.as_str());
     let inode = fs::metadata(&tree).unwrap().ino();
@@ -44,10 +44,7 @@ async fn a_tree_of_another_boot_is_trusted_only_once_synced() {
     let disk = disk();
     let digest = disk.small(APP, "one").await;
     let marker = disk.slugs.places.trees(APP).join(format!("{digest}.ok"));
-    until("the tree is synced", || {
-        fs::read_to_string(&marker).unwrap() == "on disk\n"
-    })
-    .await;
+    disk.lasting(APP, &digest).await;
     let file = disk.slugs.places.tree(APP, &digest).join("file");
     // Whole after a reboot: it stays.
     fs::write(&file, "from before").unwrap();
@@ -64,6 +61,7 @@ async fn a_tree_of_another_boot_is_trusted_only_once_synced() {
         fs::write(&marker, said).unwrap();
         disk.unpack(APP, &digest).await.unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "one", "{said:?}");
+        disk.lasting(APP, &digest).await;
     }
     fs::write(&marker, "").unwrap();
     let slugs = Slugs::open(disk.dir.path().to_owned()).unwrap();
@@ -78,10 +76,7 @@ async fn a_late_sync_vouches_for_no_other_tree() {
     let digest = disk.small(APP, "one").await;
     let places = &disk.slugs.places;
     let marker = places.trees(APP).join(format!("{digest}.ok"));
-    until("the tree is synced", || {
-        fs::read_to_string(&marker).unwrap() == "on disk\n"
-    })
-    .await;
+    disk.lasting(APP, &digest).await;
     fs::write(&marker, "boot of a tree made later\n").unwrap();
     places
         .make_lasting(APP, &digest, "boot of the tree before\n")
@@ -123,7 +118,7 @@ async fn the_agent_can_die_at_any_point() {
             .unwrap();
         assert_eq!(status.signal(), Some(libc::SIGKILL), "{point}: {status}");
         let slugs = Slugs::open(dir.to_owned()).unwrap();
-        disk.assert_clean();
+        disk.assert_clean().await;
         assert!(!slugs.places.tree(APP, &digest).exists(), "{point}");
         let tree = slugs.unpacked(APP, me(), &digest).await.unwrap();
         assert_eq!(

@@ -52,7 +52,7 @@ struct Disk {
 
 fn disk() -> Disk {
     let dir = tempfile::tempdir().unwrap();
-    let slugs = Slugs::open(dir.path().to_owned()).unwrap();
+    let slugs = Slugs::pausing(dir.path(), Duration::ZERO).unwrap();
     Disk { dir, slugs }
 }
 
@@ -83,20 +83,26 @@ impl Disk {
     async fn unpack(&self, app: AppId, digest: &SlugDigest) -> anyhow::Result<PathBuf> {
         self.slugs.unpacked(app, me(), digest).await
     }
-    /// Nothing half-written lies about.
-    fn assert_clean(&self) {
-        for folder in ["slugs", "releases"] {
-            let apps = fs::read_dir(self.dir.path().join(folder)).unwrap();
-            for app in apps {
-                for entry in fs::read_dir(app.unwrap().path()).unwrap() {
-                    let name = entry.unwrap().file_name();
-                    let kept = [".tmp"]
-                        .iter()
-                        .all(|e| !name.as_bytes().ends_with(e.as_bytes()));
-                    assert!(kept, "{name:?} was left behind");
-                }
-            }
-        }
+    /// Nothing half-written stays, once what runs in the background is done.
+    async fn assert_clean(&self) {
+        until("no half-written file is there", || {
+            ["slugs", "releases"].into_iter().all(|folder| {
+                fs::read_dir(self.dir.path().join(folder))
+                    .unwrap()
+                    .flat_map(|app| fs::read_dir(app.unwrap().path()).unwrap())
+                    .all(|e| !e.unwrap().file_name().as_bytes().ends_with(b".tmp"))
+            })
+        })
+        .await;
+    }
+    /// Waits for the work in the background.
+    async fn lasting(&self, app: AppId, digest: &SlugDigest) {
+        let marker = self.slugs.places.trees(app).join(format!("{digest}.ok"));
+        until("the tree is synced", || {
+            fs::read_to_string(&marker).unwrap() == "on disk\n"
+        })
+        .await;
+        self.assert_clean().await;
     }
 }
 
@@ -108,7 +114,7 @@ fn me() -> u32 {
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed().as_secs() < 10, "waited in vain: {what}");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        assert!(begun.elapsed().as_secs() < 30, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -68,7 +68,7 @@ proptest! {
             disk.drop_tree(APP, &stored.digest);
             let tree = disk.unpack(APP, &stored.digest).await.unwrap();
             assert_eq!(look(&tree), before);
-            disk.assert_clean();
+            disk.assert_clean().await;
         });
     }
 }

