@@ -27,7 +27,9 @@ use crate::{
     supervisor::{AdoptedState, Fact, Supervisor},
     sys::detect::Walls,
 };
-use hokku_core::{action::Plan, desired::Desired, event::Event, observed::Observed, plan::plan};
+use hokku_core::{
+    action::Plan, desired::Desired, event::Event, limits::Waits, observed::Observed, plan::plan,
+};
 use hokku_model::{AppId, DynoId, Micros, dyno::DynoRecord, route::RouterReport};
 use std::{
     collections::{BTreeMap, BTreeSet},
