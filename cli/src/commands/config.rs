@@ -166,9 +166,19 @@ fn change(
     ));
     let after: api::ConfigVars =
         client.send(Method::PATCH, &["apps", app, "config-vars"], patch)?;
-    match super::releases::newest(client, app)? {
+    let mut release = super::releases::newest(client, app)?;
+    match &release {
         Some(release) => progress.done_with(&paint.bold(&format!("v{}", release.version))),
         None => progress.done(),
+    }
+    // Who reads "done" expects the app to have the value; and to hear of it when the app can't live with it.
+    while let Some(this) = release {
+        let version = this.version;
+        let ended = super::releases::watch(client, app, this);
+        release = super::releases::newest(client, app)?.filter(|r| r.version > version);
+        if release.is_none() {
+            ended?;
+        }
     }
     Ok(after)
 }
