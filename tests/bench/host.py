@@ -55,7 +55,7 @@ class Host:
         if self.agent.poll() is None:
             self.agent.send_signal(signal.SIGTERM)
             self.agent.wait(10)
-        subprocess.run(["find", self.dir, "-type", "d", "!", "-perm", "-700", "-exec", "chmod", "u+rwx", "{}", "+"],
+        subprocess.run(["find", self.dir, "-type", "d", "!", "-perm", "-700", "-exec", "chmod", "u+rwx", "{}", ";"],
                        stderr=subprocess.DEVNULL, check=False)
         shutil.rmtree(self.dir, ignore_errors=True)
 

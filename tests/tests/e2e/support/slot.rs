@@ -3,7 +3,8 @@
 use nix::fcntl::{Flock, FlockArg};
 use std::{fs::OpenOptions, net::TcpListener, os::unix::fs::OpenOptionsExt};
 
-const FIRST_PORT: u16 = 20_000;
+/// Below the ports of an agent with the usual settings, and those that the kernel gives.
+const FIRST_PORT: u16 = 10_000;
 const PORTS: u16 = 200;
 const SLOTS: u16 = 50;
 
