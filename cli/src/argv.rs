@@ -330,4 +330,12 @@ mod tests {
         }
         assert!(!line("frobnicate").contains("Did you mean"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_words_panic(words in proptest::collection::vec("(run|-[a-zé]{1,3}|--[a-z=]{0,6}|[ -~é]{0,6})", 0..8)) {
+            let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+            let _ = arrange(&words, &definition());
+        }
+    }
 }

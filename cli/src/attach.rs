@@ -130,13 +130,16 @@ async fn talk(session: Session, dyno: &str, tty: bool) -> Result<(i32, String)> 
     let receiving = receive(stream, output, &heard, dyno);
     let watching = watch(&orders, tty);
 
-    let ended = tokio::select! {
-        ended = receiving => ended,
-        fail = sending => Err(fail),
-        signal = watching => Err(Fail { status: 128 + signal, text: format!("Stopped; {dyno} is hung up on."), http: 0 }),
+    let (ended, complete) = tokio::select! {
+        ended = receiving => (ended, true),
+        fail = sending => (Err(fail), false),
+        signal = watching => {
+            let text = format!("Stopped; {dyno} is hung up on.");
+            (Err(Fail { status: 128 + signal, text, http: 0 }), false)
+        }
     };
-    // All output was handed over; it is out once the thread has ended. Somebody may have stopped reading: leave then.
-    if ended.is_ok() {
+    // What was received is out once the thread has ended. A person who leaves does not wait for a slow reader.
+    if complete {
         let _ = tokio::task::spawn_blocking(move || written.join()).await;
     }
     ended

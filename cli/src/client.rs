@@ -4,12 +4,13 @@ use crate::fail::{Fail, Result};
 use crate::output;
 use crate::profile::origin;
 use crate::server::Server;
+use crate::trouble;
 use hokku_model::api::ApiError;
 use reqwest::header::{ACCEPT, HeaderValue, RANGE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::path::Path;
+use std::io;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
@@ -160,42 +161,30 @@ impl Client {
                 break;
             };
             match copy.send().await {
-                Err(e) if e.is_connect() && self.may_come_back() => tokio::time::sleep(pause).await,
-                other => return other.map_err(|e| self.unreachable(&e)),
+                Err(e) if self.may_come_back(&e) => tokio::time::sleep(pause).await,
+                other => return other.map_err(|e| trouble::unreachable(&self.server, &e)),
             }
         }
-        request.send().await.map_err(|e| self.unreachable(&e))
+        request
+            .send()
+            .await
+            .map_err(|e| trouble::unreachable(&self.server, &e))
     }
 
-    /// Waiting for a socket that was only the last resort, and is not there, helps nobody.
-    fn may_come_back(&self) -> bool {
-        !matches!(&self.server, Server::Socket { path, named: false } if !path.exists())
-    }
-
-    fn unreachable(&self, e: &reqwest::Error) -> Fail {
-        let mut cause: &dyn std::error::Error = e;
-        while let Some(next) = cause.source() {
-            cause = next;
-        }
-        let why = cause.to_string();
-        let why = why.trim_end_matches('.');
-        match &self.server {
-            Server::Socket { path, named: false } if !path.exists() => Fail::new(format!(
-                "No server was chosen, and there is none on this machine (no socket {}).\nOn the server, start hokkud; from elsewhere, run: app login https://your-server",
-                path.display()
-            )),
-            server if e.is_timeout() => Fail::new(format!(
-                "{server} did not answer in time. Look whether hokkud is well there, then try again."
-            )),
-            Server::Socket { path, .. } => Fail::new(format!(
-                "Can't reach hokkud at {}: {why}.\nStart hokkud{}, or choose a server with --host or app login.",
-                path.display(),
-                denied(path)
-            )),
-            server => Fail::new(format!(
-                "Can't reach {server}: {why}.\nLook whether hokkud runs there and the address is right (--host, HOKKU_URL, git remote or app login)."
-            )),
-        }
+    /// Nobody listens, and that may change. Waiting for a socket that was only the last resort helps nobody.
+    fn may_come_back(&self, e: &reqwest::Error) -> bool {
+        let nobody = || {
+            let kind = trouble::cause(e)
+                .downcast_ref::<io::Error>()
+                .map(io::Error::kind);
+            matches!(
+                kind,
+                Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+            )
+        };
+        let last_resort =
+            matches!(&self.server, Server::Socket { path, named: false } if !path.exists());
+        e.is_connect() && !last_resort && nobody()
     }
 
     /// Checks the status; a refusal becomes the server's own words.
@@ -220,7 +209,10 @@ impl Client {
             .map(|e| e.message)
             .filter(|m| !m.is_empty());
         if status == StatusCode::UNAUTHORIZED {
-            return Err(Fail::refused(401, self.not_logged_in(said)));
+            return Err(Fail::refused(
+                401,
+                trouble::not_logged_in(&self.server, said),
+            ));
         }
         let text = said.unwrap_or_else(|| {
             format!(
@@ -229,27 +221,6 @@ impl Client {
             )
         });
         Err(Fail::refused(status.as_u16(), text))
-    }
-
-    fn not_logged_in(&self, said: Option<String>) -> String {
-        match &self.server {
-            Server::Http { token: None, .. } => {
-                format!(
-                    "{} wants a token, and none is stored or given.\nRun: app login {}",
-                    self.server, self.server
-                )
-            }
-            Server::Http { .. } => {
-                let said = said.unwrap_or_else(|| "unauthorized".into());
-                format!(
-                    "{} does not accept the token: {said}\nRun: app login {}",
-                    self.server, self.server
-                )
-            }
-            Server::Socket { .. } => {
-                said.unwrap_or_else(|| format!("{} refused this user.", self.server))
-            }
-        }
     }
 
     async fn exchange(
@@ -375,17 +346,10 @@ impl Client {
                 match response.chunk().await {
                     Ok(Some(piece)) => output::bytes(&piece),
                     Ok(None) => return Ok(()),
-                    Err(e) => return Err(self.unreachable(&e)),
+                    Err(e) => return Err(trouble::unreachable(&self.server, &e)),
                 }
             }
         })
-    }
-}
-
-fn denied(path: &Path) -> &'static str {
-    match std::os::unix::net::UnixStream::connect(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => " as this user or use sudo",
-        _ => "",
     }
 }
 

@@ -11,8 +11,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-/// How many of the last lines are known again after the stream broke.
-const REMEMBERED: usize = 1500;
+/// How many lines the server keeps, and how many are known again after the stream broke.
+const MOST: u32 = 1500;
+const REMEMBERED: usize = MOST as usize;
+/// Between two attempts, from the first to the last.
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// A line longer than this is passed on in pieces, in bytes.
 const LONGEST: usize = 64 << 10;
 /// How long a server may be away before following ends.
@@ -26,9 +30,11 @@ pub fn follow(client: &Client, app: &str, request: LogSessionRequest, paint: Pai
     let tail = request.tail.unwrap_or(false);
     let mut printer = Printer::new(paint);
     let mut request = request;
+    let mut known = false;
     let mut away_since: Option<Instant> = None;
-    let mut pause = Duration::from_millis(100);
+    let mut pause = SHORTEST;
     loop {
+        printer.connected = false;
         let before = printer.lines;
         let ended = session(client, app, &request, &mut printer);
         printer.flush();
@@ -36,23 +42,26 @@ pub fn follow(client: &Client, app: &str, request: LogSessionRequest, paint: Pai
             return ended;
         }
         if printer.lines > before {
+            pause = SHORTEST;
+        }
+        if printer.connected {
+            known = true;
             away_since = None;
-            pause = Duration::from_millis(100);
         }
         if let Err(e) = ended {
             // A refusal stays one; and a server that was never there is no broken stream.
             let gone = e.http == 0 || e.http >= 500;
-            if !gone || !printer.connected || away_since.is_some_and(|t| t.elapsed() > PATIENCE) {
+            if !gone || !known || away_since.is_some_and(|t| t.elapsed() > PATIENCE) {
                 return Err(e);
             }
-        }
-        if away_since.is_none() && Paint::stderr().is_on() {
-            output::warning("The log stream broke; asking again.");
+            if away_since.is_none() && Paint::stderr().is_on() {
+                output::warning("The log stream broke; asking again.");
+            }
         }
         away_since.get_or_insert_with(Instant::now);
         std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_secs(3));
-        request.lines = Some(u32::try_from(REMEMBERED).unwrap_or(1500));
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        request.lines = Some(MOST);
         printer.reconnected();
     }
 }

@@ -26,6 +26,7 @@ mod server;
 mod suggest;
 mod terminal;
 mod time;
+mod trouble;
 
 use args::{Cli, Command};
 use clap::FromArgMatches;

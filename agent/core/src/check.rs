@@ -140,7 +140,7 @@ fn starts(desired: &Desired, observed: &Observed, wrong: &mut Vec<String>) {
             }
             // A crash at the very moment of a start may have come after it, so it is left out.
             let before = slot.recent.iter().filter(|t| **t < started);
-            let counted: Vec<&Micros> = before.filter(|t| **t > order).collect();
+            let counted: Vec<&Micros> = before.filter(|t| **t >= order).collect();
             let Some(last) = counted.last() else {
                 continue;
             };

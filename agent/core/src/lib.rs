@@ -14,4 +14,6 @@ pub mod desired;
 pub mod event;
 pub mod limits;
 pub mod observed;
+pub mod parse;
 pub mod plan;
+mod words;

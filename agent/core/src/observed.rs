@@ -1,6 +1,7 @@
 //! What is: in memory only, rebuilt by looking at the machine when the agent starts. Changed only by
-//! [`Observed::apply`] (in `apply.rs`).
+//! [`Observed::apply`] (in `apply/`).
 
+use crate::limits::Waits;
 use hokku_model::{AppId, DynoId, DynoName, Micros, dyno::DynoRecord, route::RouteTable};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,8 @@ pub struct Observed {
     pub router: Router,
     /// Rollouts whose end was ordered and is not yet seen in Desired.
     pub ending: BTreeMap<AppId, Ending>,
+    /// The operator's waits; set once, when the loop starts.
+    pub waits: Waits,
 }
 
 /// One dyno.
@@ -112,9 +115,10 @@ impl Slot {
         self.recent.last().copied().unwrap_or_default()
     }
 
-    /// Crashes in a row later than this restart order.
+    /// Crashes in a row not from before this restart order. One at the same moment counts, so that no tie can make
+    /// a start that crashes at once go without back-off.
     pub fn crashes_after(&self, order: Micros) -> u32 {
-        self.recent.iter().filter(|t| **t > order).count() as u32
+        self.recent.iter().filter(|t| **t >= order).count() as u32
     }
 }
 

@@ -1,10 +1,11 @@
 //! The one place where the rooms are wired together.
 
 use crate::{
-    api,
+    api::{self, ApiState},
     build::Builder,
     config::Config,
     control::{self, Control, Ears, Hands},
+    git::{self, Git},
     logs::Logs,
     ops::Ops,
     router::{self, Link},
@@ -62,19 +63,25 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         std::process::id().to_string(),
     )?;
 
-    let capability = sys::detect::detect(&config.data_dir);
+    let capability = sys::detect::detect(
+        &program("hokku-shim")?,
+        &config.data_dir.join("run/try"),
+        config.first_uid,
+    )
+    .await?;
     for notice in &capability.notices {
         tracing::warn!("{notice}");
     }
     let ops = Ops::open(config.clone())?;
     give_up_pushes(&ops).await?;
+    ops.write_authorized_keys().await?;
     let logs = Logs::open(
         config.data_dir.join("logs"),
         router::dir(&config).join("logs"),
     )?;
     let slugs = Slugs::open(config.data_dir.clone())?;
     let builder = Builder::open(
-        &config,
+        config.clone(),
         slugs.clone(),
         program("hokku-shim")?,
         program("hokku-buildpack")?,
@@ -107,7 +114,11 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         shutdown: shutdown.clone(),
     };
     let control = tokio::spawn(Control::run(hands, ears));
-    let state = api::ApiState::new(config.clone(), ops, handle, capability.notices);
+    let program = std::env::current_exe().context("can't find the agent's own program file")?;
+    let git = Git::new(config.clone(), ops.clone(), handle.clone(), program);
+    let state = ApiState::new(config.clone(), ops, handle, capability.notices)
+        .beside(git::routes(git.clone()));
+    tokio::spawn(git::keep(git, shutdown.clone()));
     let api = tokio::spawn(api::serve(state, listener, shutdown));
     fs::write(
         config.data_dir.join("run/api.addr"),
@@ -221,7 +232,8 @@ pub fn router(
         nix::unistd::setresgid(group, group, group).context("can't become the router's group")?;
         nix::unistd::setresuid(id, id, id).context("can't become the router's user")?;
     }
-    let mut config = hokku_router::Config::new("router.sock".into(), "routes.json".into(), "logs".into());
+    let mut config =
+        hokku_router::Config::new("router.sock".into(), "routes.json".into(), "logs".into());
     config.listeners = listeners;
     if let Some(threads) = threads {
         config.threads = threads;

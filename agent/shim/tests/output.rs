@@ -47,7 +47,7 @@ fn a_prompt_without_line_end_is_seen_while_the_process_runs() {
 #[test]
 fn full_files_are_rotated_and_whole() {
     for way in ways() {
-        let mut b = Bench::new(way, "for i in $(seq 5000); do echo line $i; done");
+        let mut b = Bench::new(way, "for i in $(seq 30000); do echo line $i; done");
         let file = b.path("logs/dyno.log");
         b.spec.output = Output::Log {
             file: file.clone(),
@@ -158,6 +158,6 @@ fn a_full_disk_blocks_nobody_and_losses_are_told() {
             n > 500 && (n + whole).abs_diff(2000) <= 1,
             "{n} dropped, {whole} kept"
         );
-        assert!(text.ends_with("app[web.1]: after\n"), "{text}");
+        assert!(text.contains("app[web.1]: after\n"), "{text}");
     }
 }

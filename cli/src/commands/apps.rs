@@ -176,7 +176,7 @@ fn shell(app: &api::App, types: &[String]) -> String {
         .collect()
 }
 
-/// Destroy an app for good: its dynos, releases, config vars and repository
+/// Destroy an app for good, with all it has
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  $ app apps:destroy --app shop --confirm shop")]
 pub struct Destroy {

@@ -114,7 +114,7 @@ fn listing(dynos: &[api::Dyno], paint: Paint, ago: impl Fn(&str) -> String) -> S
     text
 }
 
-/// Say how many dynos of each type should run; without arguments, show it
+/// Show or change how many dynos of each type run
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   $ app ps:scale web=3 worker+1
@@ -286,7 +286,7 @@ impl Restart {
     }
 }
 
-/// Stop a dyno; one of the formation is started again, a one-off is not
+/// Stop dynos; those of the formation start again
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  $ app ps:stop run.4711\n  $ app kill worker")]
 pub struct Stop {

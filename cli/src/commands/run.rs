@@ -45,7 +45,7 @@ pub struct Options {
   $ app run 'echo $HOME; ls | wc -l'              one argument is a line for the shell there
   $ app run -- pg_dump -Fc > latest.dump          bytes are left alone when this is no terminal
 
-The exit status is the command's. -a NAME and -r NAME may also stand at the very end, as with Heroku;
+The exit status is the command's. -a NAME and -r NAME may also stand at the very end;
 after -- everything belongs to the command."
 )]
 pub struct Run {

@@ -165,15 +165,19 @@ impl<'a> Crew<'a> {
             .filter(|d| !d.record.oneoff)
     }
 
-    /// Current's dynos serve. Only right after a promotion, while a slot of current neither came up nor crashed and
-    /// the router was never told of any of its dynos, the release before goes on serving: an agent that was killed
-    /// between the promotion and the next table must not empty the routes while it probes what it adopted.
+    /// Current's dynos serve. Only right after a promotion, as long as the router was never told of any of them, the
+    /// release before goes on serving until every slot of current is up or crashed and at least one is up: an agent
+    /// that was killed between the promotion and the next table must not empty the routes while it probes what it
+    /// adopted, nor may a release that breaks in that moment.
     fn choose_targets(&mut self, observed: &'a Observed) {
         let web = || self.current.iter().filter(|p| p.name.kind.is_web());
         self.targets = web().filter_map(Place::at_work).collect();
         let known = |d: &&Dyno| observed.router.known.contains(&d.record.id);
         let handed_over = self.targets.iter().any(known);
-        let settled = web().all(|p| p.at_work().is_some() || p.crashes() > 0);
+        let settled = match self.targets[..] {
+            [] => web().next().is_none(),
+            _ => web().all(|p| p.at_work().is_some() || p.crashes() > 0),
+        };
         if handed_over || settled {
             return;
         }

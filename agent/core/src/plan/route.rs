@@ -3,10 +3,11 @@
 use super::{
     Draft,
     crew::{Crew, wanted},
+    restart,
 };
 use crate::{action::Action, limits, observed::Observed};
 use hokku_model::{
-    ProcessType,
+    Micros, ProcessType,
     route::{AppRoutes, AppState, RouteTable, Target},
 };
 use std::{
@@ -23,7 +24,10 @@ pub(super) fn publish(crews: &[Crew], observed: &Observed, draft: &mut Draft) {
     }
     let table = RouteTable {
         version: r.newest.saturating_add(1),
-        apps: crews.iter().map(|c| (c.app, routes(c))).collect(),
+        apps: crews
+            .iter()
+            .map(|c| (c.app, routes(c, draft.now)))
+            .collect(),
     };
     let why = match &r.sent {
         None => "the router has just connected".to_owned(),
@@ -44,8 +48,8 @@ pub(super) fn publish(crews: &[Crew], observed: &Observed, draft: &mut Draft) {
 }
 
 /// One app's part of the table. With the maintenance page on nothing is routed, so no request can slip through.
-fn routes(crew: &Crew) -> AppRoutes {
-    let state = state(crew);
+fn routes(crew: &Crew, now: Micros) -> AppRoutes {
+    let state = state(crew, now);
     let targets = match state {
         AppState::Maintenance => vec![],
         _ => crew
@@ -70,7 +74,7 @@ fn routes(crew: &Crew) -> AppRoutes {
 }
 
 /// How an app without targets stands.
-pub(super) fn state(crew: &Crew) -> AppState {
+fn state(crew: &Crew, now: Micros) -> AppState {
     if crew.wish.maintenance {
         return AppState::Maintenance;
     }
@@ -81,7 +85,9 @@ pub(super) fn state(crew: &Crew) -> AppState {
         return AppState::Stopped;
     }
     let mut web = crew.current.iter().filter(|p| p.name.kind.is_web());
-    let waits = web.all(|p| p.fresh.is_none() && p.stale.is_none() && p.crashes() > 0);
+    // A slot that is started by this same plan is about to serve.
+    let waits =
+        web.all(|p| p.fresh.is_none() && p.stale.is_none() && restart::due(crew.app, p, now) > now);
     if waits && crew.targets.is_empty() {
         AppState::Crashed
     } else {

@@ -2,7 +2,11 @@
 
 use crate::world::*;
 use hokku_core::event::Event;
-use hokku_model::{DynoId, Micros, dyno::Exit, route::{AppState, RouteTable}};
+use hokku_model::{
+    DynoId, Micros,
+    dyno::Exit,
+    route::{AppState, RouteTable},
+};
 use std::{collections::BTreeSet, time::Duration};
 
 impl World {
@@ -224,8 +228,9 @@ impl World {
         if new.targets.iter().any(|t| serves(&t.dyno)) {
             return None;
         }
-        if new.state == AppState::Maintenance {
-            return None; // Turned off since the table was sent.
+        use AppState::{Blank, Maintenance, Stopped};
+        if matches!(new.state, Maintenance | Stopped | Blank) {
+            return None; // Ordered so when the table was sent, and changed since.
         }
         for wish in [&app.wish, seen] {
             let web = hokku_model::ProcessType::web();
@@ -239,23 +244,11 @@ impl World {
         }
         let n = seen.formation[&hokku_model::ProcessType::web()]
             .min(app.wish.formation[&hokku_model::ProcessType::web()]);
-        let current = app.wish.current.as_ref().map(|r| r.version);
-        let crashed = self.procs.values().any(|p| {
-            p.record.app == *id
-                && Some(p.record.version) == current
-                && p.crashed
-                && p.record.name.kind.is_web()
-        });
         let lost = old
             .targets
             .iter()
             .filter_map(|t| self.procs.get(&t.dyno))
-            .find(|p| {
-                p.good()
-                    && !p.asked
-                    && p.record.name.index <= n
-                    && !(crashed && Some(p.record.version) != current)
-            })?;
+            .find(|p| p.good() && !p.asked && p.record.name.index <= n)?;
         Some(format!(
             "emptied: {} lost its last good target {} v{}",
             new.name, lost.record.name, lost.record.version

@@ -288,7 +288,14 @@ impl World {
             let is = |w: &Option<ReleaseWish>| w.as_ref().is_some_and(|c| c.version == r.version);
             let wanted = app.is_some_and(|a| {
                 let n = a.wish.formation.get(&r.name.kind).copied().unwrap_or(0);
-                r.oneoff || ((is(&a.wish.current) || is(&a.wish.candidate)) && r.name.index <= n)
+                let current = a.wish.current.as_ref().map(|c| c.version);
+                let served = self.procs.values().any(|p| {
+                    p.good() && p.record.app == r.app && Some(p.record.version) == current
+                });
+                // The release before serves on while nothing of the promoted one is up.
+                (!served && r.name.kind.is_web())
+                    || r.oneoff
+                    || ((is(&a.wish.current) || is(&a.wish.candidate)) && r.name.index <= n)
             });
             let changed = app.map_or(p.launched.unwrap_or(now), |a| a.changed);
             let (since, bound) = match connected {

@@ -148,6 +148,8 @@ pub struct World {
     /// Print what happens, or keep the end of it; saying it all costs more than living it.
     pub loud: bool,
     pub traced: bool,
+    /// Only these invariants count: to see that one of them notices a fault without the help of the others.
+    pub only: Option<&'static str>,
     /// The first thing that went wrong: `name: details`.
     pub wrong: Option<String>,
 }
@@ -176,6 +178,7 @@ impl World {
             trace: VecDeque::new(),
             loud: false,
             traced: false,
+            only: None,
             wrong: None,
         };
         w.agent_back();
@@ -257,7 +260,9 @@ impl World {
 
     pub fn fail(&mut self, text: String) {
         self.note(|| format!("WRONG {text}"));
-        self.wrong.get_or_insert(text);
+        if self.only.is_none_or(|o| text.starts_with(o)) {
+            self.wrong.get_or_insert(text);
+        }
     }
 
     fn happen(&mut self, h: Happening) {

@@ -1,10 +1,7 @@
 //! Who asks: root and the agent's own user on the Unix socket, else the holder of a token.
 
 use super::{ApiState, fault::Fault};
-use crate::{
-    git::{Peer, whose},
-    ops::Actor,
-};
+use crate::ops::Actor;
 use axum::{
     Extension,
     extract::{Request, State},
@@ -62,14 +59,12 @@ pub(super) async fn recognise(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let peer = request
+    let trusted = request
         .extensions()
         .get::<UCred>()
-        .map(|peer| whose(&state.config, peer));
-    let actor = match (peer, token(request.headers())) {
-        // sshd's forced command speaks for a key, never for a token
-        (Some(Peer::Sshd), _) => None,
-        (_, Some(token)) => match state.ops.verify_token(&token).await {
+        .is_some_and(|peer| peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw());
+    let actor = match token(request.headers()) {
+        Some(token) => match state.ops.verify_token(&token).await {
             Ok(Some(user)) => Some(Actor::new(user)),
             Ok(None) => {
                 let from = request.extensions().get::<Remote>().map(|r| r.0);
@@ -82,8 +77,7 @@ pub(super) async fn recognise(
             }
             Err(e) => return Fault::from(e).into_response(),
         },
-        (Some(Peer::Trusted), None) => Some(Actor::root()),
-        _ => None,
+        None => trusted.then(Actor::root),
     };
     if let Some(actor) = actor {
         request.extensions_mut().insert(actor);
@@ -137,7 +131,11 @@ fn token(headers: &HeaderMap) -> Option<String> {
         .ok()
         .and_then(|b| String::from_utf8(b).ok())
         .unwrap_or_default();
-    Some(plain.split_once(':').map_or(plain.clone(), |(_, p)| p.to_owned()))
+    Some(
+        plain
+            .split_once(':')
+            .map_or(plain.clone(), |(_, p)| p.to_owned()),
+    )
 }
 
 #[cfg(test)]
@@ -153,8 +151,14 @@ mod tests {
         };
         let b64 = |s: &str| base64::engine::general_purpose::STANDARD.encode(s);
         assert_eq!(of("Bearer abc").as_deref(), Some("abc"));
-        assert_eq!(of(&format!("Basic {}", b64(":abc"))).as_deref(), Some("abc"));
-        assert_eq!(of(&format!("basic {}", b64("a@b:abc"))).as_deref(), Some("abc"));
+        assert_eq!(
+            of(&format!("Basic {}", b64(":abc"))).as_deref(),
+            Some("abc")
+        );
+        assert_eq!(
+            of(&format!("basic {}", b64("a@b:abc"))).as_deref(),
+            Some("abc")
+        );
         assert_eq!(of("Basic %%%").as_deref(), Some(""));
         assert_eq!(of("Digest x"), None);
     }

@@ -3,10 +3,8 @@
 use super::{ApiState, caller::Remote, routes};
 use anyhow::{Context, Result};
 use axum::{Router, extract::Request};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -19,6 +17,7 @@ use tokio::{
     net::{TcpListener, UnixListener},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 /// Connections at once, on each of the two listeners; more wait to be taken.
@@ -37,11 +36,13 @@ pub(super) async fn serve(
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<()> {
     let path = state.config.socket();
-    let unix = bind(&path).with_context(|| {
-        format!("can't make the agent's socket {}", path.display())
-    })?;
+    let unix =
+        bind(&path).with_context(|| format!("can't make the agent's socket {}", path.display()))?;
     let app = routes::all(state);
-    let graceful = Arc::new(GracefulShutdown::new());
+    let talks = Talks {
+        tasks: TaskTracker::new(),
+        shutdown: shutdown.clone(),
+    };
     let seats = [(); 2].map(|()| Arc::new(Semaphore::new(MOST_CONNECTIONS)));
     let by_tcp = async {
         loop {
@@ -49,9 +50,13 @@ pub(super) async fn serve(
             match tcp.accept().await {
                 Ok((stream, from)) => {
                     let _ = stream.set_nodelay(true);
-                    let _ = nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::KeepAlive, &true);
+                    let _ = nix::sys::socket::setsockopt(
+                        &stream,
+                        nix::sys::socket::sockopt::KeepAlive,
+                        &true,
+                    );
                     let ip = from.ip().to_canonical();
-                    talk(&graceful, stream, seat, app.clone(), move |r| {
+                    talks.begin(stream, seat, app.clone(), move |r| {
                         r.extensions_mut().insert(Remote(ip));
                     });
                 }
@@ -65,7 +70,7 @@ pub(super) async fn serve(
             match unix.accept().await {
                 Ok((stream, _)) => {
                     let peer = stream.peer_cred().ok();
-                    talk(&graceful, stream, seat, app.clone(), move |r| {
+                    talks.begin(stream, seat, app.clone(), move |r| {
                         if let Some(peer) = peer {
                             r.extensions_mut().insert(peer);
                         }
@@ -78,13 +83,12 @@ pub(super) async fn serve(
     tokio::select! {
         () = by_tcp => {}
         () = by_unix => {}
-        _ = shutdown.wait_for(|stop| *stop) => {}
+        () = stopped(&mut shutdown) => {}
     }
     drop((tcp, unix));
     let _ = fs::remove_file(&path);
-    if let Ok(graceful) = Arc::try_unwrap(graceful) {
-        let _ = tokio::time::timeout(LAST_CALL, graceful.shutdown()).await;
-    }
+    talks.tasks.close();
+    let _ = tokio::time::timeout(LAST_CALL, talks.tasks.wait()).await;
     Ok(())
 }
 
@@ -92,7 +96,10 @@ pub(super) async fn serve(
 /// the peer's user id.
 fn bind(path: &Path) -> Result<UnixListener> {
     if let Some(folder) = path.parent().filter(|f| !f.exists()) {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(folder)?;
     }
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         anyhow::bail!("another agent answers there; stop it first");
@@ -116,35 +123,55 @@ async fn pause(e: io::Error) {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-fn talk<S>(
-    graceful: &Arc<GracefulShutdown>,
-    stream: S,
-    seat: Option<OwnedSemaphorePermit>,
-    app: Router,
-    mark: impl Fn(&mut Request) + Clone + Send + Sync + 'static,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let (app, mark) = (app.clone(), mark.clone());
-        async move {
+/// Returns when the agent stops.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+/// The connections.
+struct Talks {
+    tasks: TaskTracker,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Talks {
+    /// Answers the requests of one connection; each is marked with what is known of the peer.
+    fn begin<S>(
+        &self,
+        stream: S,
+        seat: Option<OwnedSemaphorePermit>,
+        app: Router,
+        mark: impl Fn(&mut Request) + Clone + Send + Sync + 'static,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             let mut request = request.map(axum::body::Body::new);
             mark(&mut request);
-            app.oneshot(request).await
-        }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(MOST_HEAD)
-        .max_headers(MOST_HEADERS)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(e) = connection.await {
-            tracing::debug!("a connection ended early: {e}");
-        }
-        drop(seat);
-    });
+            app.clone().oneshot(request)
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME)
+            .max_buf_size(MOST_HEAD)
+            .max_headers(MOST_HEADERS)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut shutdown = self.shutdown.clone();
+        self.tasks.spawn(async move {
+            let mut connection = std::pin::pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stopped(&mut shutdown) => {
+                    connection.as_mut().graceful_shutdown();
+                    let last = tokio::time::timeout(LAST_CALL, connection).await;
+                    last.unwrap_or(Ok(()))
+                }
+            };
+            if let Err(e) = ended {
+                tracing::debug!("a connection ended early: {e}");
+            }
+            drop(seat);
+        });
+    }
 }

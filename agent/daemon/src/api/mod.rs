@@ -3,8 +3,8 @@
 //! What it does: finds out who asks, reads what is asked into types, calls one use case, and shows the result as
 //! Heroku does. Log and output streams, and the WebSocket of `app run`.
 //! What it never does: decide, change anything by itself, or end on bad input with anything but an answer in words.
-//! Who calls it: `run` starts [`serve`]. It puts the paths of `git`, its neighbour, on the same listeners.
-//! Where its tests are: `tests.rs` beside the code, with real HTTP over TCP and over the Unix socket.
+//! Who calls it: `run` starts [`serve`], with the paths of `git` beside its own.
+//! Where its tests are: beside the code, and `tests/api.rs` with real HTTP over TCP and over the Unix socket.
 
 mod account;
 mod app;
@@ -24,12 +24,11 @@ mod range;
 mod release;
 mod routes;
 mod status;
-#[cfg(test)]
-mod tests;
 mod view;
 
-use crate::{config::Config, control, git::Git, ops::Ops};
-use std::{path::PathBuf, sync::Arc};
+use crate::{config::Config, control, ops::Ops};
+use axum::Router;
+use std::sync::Arc;
 use tokio::{net::TcpListener, sync::watch};
 
 /// What the API works with; cheap to clone.
@@ -41,7 +40,7 @@ pub struct ApiState {
     notices: Arc<[String]>,
     links: Arc<link::Links>,
     doorman: Arc<caller::Doorman>,
-    git: Git,
+    beside: Router,
 }
 
 impl ApiState {
@@ -52,28 +51,23 @@ impl ApiState {
         control: control::Handle,
         notices: Vec<String>,
     ) -> ApiState {
-        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("hokkud"));
-        ApiState::with_program(config, ops, control, notices, program)
-    }
-
-    /// As [`ApiState::new`], with another program for git's hook to run.
-    fn with_program(
-        config: Arc<Config>,
-        ops: Ops,
-        control: control::Handle,
-        notices: Vec<String>,
-        program: PathBuf,
-    ) -> ApiState {
-        let git = Git::new(config.clone(), ops.clone(), control.clone(), program);
         ApiState {
             links: Arc::new(link::Links::open(&config.data_dir)),
             doorman: Arc::default(),
             notices: notices.into(),
-            git,
+            beside: Router::new(),
             config,
             ops,
             control,
         }
+    }
+
+    /// Puts more paths on the same listeners. Each of their requests has the caller's `Actor` as an extension where
+    /// it is known, and the `UCred` of a peer on the Unix socket; they check both by themselves.
+    #[must_use]
+    pub fn beside(mut self, routes: Router) -> ApiState {
+        self.beside = self.beside.merge(routes);
+        self
     }
 }
 
@@ -87,8 +81,5 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let keeper = tokio::spawn(crate::git::keep(state.git.clone(), shutdown.clone()));
-    let ended = listen::serve(state, listener, shutdown).await;
-    keeper.abort();
-    ended
+    listen::serve(state, listener, shutdown).await
 }

@@ -39,7 +39,7 @@ pub(super) fn all(state: ApiState) -> Router {
         .fallback(nothing)
         .method_not_allowed_fallback(not_this_way)
         .with_state(state.clone())
-        .merge(crate::git::routes(state.git.clone()))
+        .merge(state.beside.clone())
         .layer(from_fn_with_state(state, caller::recognise))
         .layer(CatchPanicLayer::new())
         .layer(from_fn(dress))
@@ -49,7 +49,10 @@ fn accounts() -> Router<ApiState> {
     Router::new()
         .route("/account", get(account::show))
         .route("/users/~", get(account::show))
-        .route("/account/keys", get(key::list).post(key::add).delete(key::clear))
+        .route(
+            "/account/keys",
+            get(key::list).post(key::add).delete(key::clear),
+        )
         .route("/account/keys/{key}", get(key::show).delete(key::remove))
         .route(
             "/oauth/authorizations",

@@ -139,13 +139,6 @@ async fn run(
         return Err(Rejected::Said);
     }
     talk.phase("boot");
-    if app.buildpacks.is_empty() {
-        // Pinned, so that a package.json added later does not turn a Python app into a Node app.
-        hands
-            .ops
-            .set_buildpacks(&actor, app.id, built.buildpacks)
-            .await?;
-    }
     let served = served(hands, &app, release.version).await?;
     talk.phase("route");
     crate::sys::fault::point("routed");

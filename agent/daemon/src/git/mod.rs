@@ -5,8 +5,9 @@
 //! and answers while it happens. Deletes the repositories of apps that are gone.
 //! What it never does: read pushed objects in the agent's own process; decide who a caller is over HTTP (`api` puts
 //! the [`Actor`] into the request); build.
-//! Who calls it: `api` puts [`routes`] beside its own; `main` runs the two subcommands; `run` starts [`keep`].
-//! Where its tests are: `tests.rs` beside the code, with the real git over HTTP and a real sshd.
+//! Who calls it: `run` hands [`routes`] to `api`, whose listeners they share, and starts [`keep`]; `main` runs the two
+//! subcommands.
+//! Where its tests are: beside the code, and `tests/git.rs` with the real git over HTTP and through a real sshd.
 
 mod child;
 mod client;
@@ -17,12 +18,9 @@ mod keep;
 mod receive;
 mod repository;
 pub mod ssh;
-#[cfg(test)]
-mod tests;
 mod tunnel;
 
 pub use keep::keep;
-pub use tunnel::{Peer, whose};
 
 use crate::{
     config::Config,
@@ -58,7 +56,11 @@ struct Inner {
     program: PathBuf,
     /// Pushes whose hook has not asked yet, by their one-time secret.
     pushes: Mutex<HashMap<String, Push>>,
+    /// Held from the acceptance of a push until its git has moved the branch.
+    gates: Mutex<HashMap<AppId, Arc<tokio::sync::Mutex<()>>>>,
 }
+
+type Gate = Arc<Mutex<Option<tokio::sync::OwnedMutexGuard<()>>>>;
 
 /// A push for which a git runs.
 #[derive(Clone, Debug)]
@@ -67,10 +69,12 @@ struct Push {
     name: AppName,
     user: String,
     repository: PathBuf,
+    /// Filled when it is accepted, emptied when its git has ended.
+    gate: Gate,
 }
 
 impl Git {
-    /// `program` is `hokkud` itself, which git's hook runs again.
+    /// `program` is what git's hook runs: `hokkud` itself.
     pub fn new(config: Arc<Config>, ops: Ops, control: control::Handle, program: PathBuf) -> Git {
         Git {
             inner: Arc::new(Inner {
@@ -79,6 +83,7 @@ impl Git {
                 control,
                 program,
                 pushes: Mutex::default(),
+                gates: Mutex::default(),
             }),
         }
     }
@@ -92,7 +97,7 @@ impl Git {
     /// # Errors
     /// Too many pushes are under way.
     fn expect(&self, push: Push) -> Result<Expected, Refused> {
-        let secret = crate::git::receive::secret()?;
+        let secret = receive::secret()?;
         let mut pushes = self.lock();
         if pushes.len() >= MOST_PUSHES {
             return Err(Refused::new(
@@ -100,12 +105,23 @@ impl Git {
                 "too many pushes are under way on this host; try again in a moment.",
             ));
         }
+        let gate = push.gate.clone();
         pushes.insert(secret.clone(), push);
         drop(pushes);
         Ok(Expected {
             git: self.clone(),
             secret,
+            gate,
         })
+    }
+
+    fn gate(&self, app: AppId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut gates = self
+            .inner
+            .gates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        gates.entry(app).or_default().clone()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Push>> {
@@ -120,11 +136,13 @@ impl Git {
 struct Expected {
     git: Git,
     secret: String,
+    gate: Gate,
 }
 
 impl Drop for Expected {
     fn drop(&mut self) {
         self.git.lock().remove(&self.secret);
+        *self.gate.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -186,7 +204,9 @@ impl IntoResponse for Refused {
         if self.status == StatusCode::UNAUTHORIZED {
             answer.headers_mut().insert(
                 header::WWW_AUTHENTICATE,
-                HeaderValue::from_static("Basic realm=\"hokku: any user name, an API token as password\""),
+                HeaderValue::from_static(
+                    "Basic realm=\"hokku: any user name, an API token as password\"",
+                ),
             );
         }
         answer
@@ -207,5 +227,6 @@ async fn find(git: &Git, actor: &Actor, app: &str) -> Result<Push, Refused> {
         name: app.name,
         user: actor.user.clone(),
         repository,
+        gate: Gate::default(),
     })
 }

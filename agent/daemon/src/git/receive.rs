@@ -1,13 +1,10 @@
 //! What may be pushed: git's hook asks here before a ref moves.
 
-use super::{
-    Git, Push, Refused, child,
-    frames::Frame,
-    hook::GIT_ENV,
-    repository,
-    tunnel::{Peer, whose},
+use super::{Git, Push, Refused, child, frames::Frame, hook::GIT_ENV, repository, tunnel::trusted};
+use crate::{
+    control::{PushMessage, PushOrder},
+    ops::Actor,
 };
-use crate::control::{PushMessage, PushOrder};
 use ::http::{HeaderMap, StatusCode};
 use axum::{
     Extension,
@@ -15,9 +12,9 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::PoisonError, time::Duration};
 use tokio::{net::unix::UCred, sync::mpsc};
 
 /// Carries the one-time secret of the push.
@@ -25,6 +22,9 @@ pub(super) const PUSH_HEADER: &str = "hokku-push";
 
 /// Bytes of the hook's question.
 const MAX_QUESTION: usize = 32 << 20;
+
+/// How long an accepted push waits for the git of an earlier one to end, which takes it some milliseconds.
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// What the hook asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,8 +49,8 @@ pub(super) struct PushedRef {
 /// What becomes of a push.
 #[derive(Debug, PartialEq)]
 enum Verdict {
-    /// Build this commit; this deploy branch moves if it serves.
-    Build { commit: String, branch: String },
+    /// Build this commit of a deploy branch; the branch moves if it serves.
+    Build(PushedRef),
     /// Take it, and say so.
     Take,
     /// Refuse it: the reason, in lines.
@@ -78,10 +78,8 @@ fn judge(refs: &[PushedRef], deploy_branches: &[String]) -> (Verdict, String) {
             .filter(|b| deploy_branches.iter().any(|d| d == b))
             .map(str::to_owned)
     };
-    let named: Vec<(&PushedRef, String)> = refs
-        .iter()
-        .filter_map(|r| Some((r, deploy(r)?)))
-        .collect();
+    let named: Vec<(&PushedRef, String)> =
+        refs.iter().filter_map(|r| Some((r, deploy(r)?))).collect();
     let first = deploy_branches.first().map_or("main", String::as_str);
     let skipped = format!("Pushed to non-{first} branch, skipping build.\n");
     if let Some((_, branch)) = named.iter().find(|(r, _)| gone(r)) {
@@ -94,17 +92,18 @@ fn judge(refs: &[PushedRef], deploy_branches: &[String]) -> (Verdict, String) {
     match named.as_slice() {
         [] => (
             Verdict::Take,
-            if refs.iter().all(gone) { String::new() } else { skipped },
+            if refs.iter().all(gone) {
+                String::new()
+            } else {
+                skipped
+            },
         ),
-        [(r, branch)] => {
+        [(r, _)] => {
             let also = refs
                 .iter()
                 .any(|o| o != *r && o.name.starts_with("refs/heads/") && !gone(o));
             (
-                Verdict::Build {
-                    commit: r.new.clone(),
-                    branch: branch.clone(),
-                },
+                Verdict::Build((*r).clone()),
                 if also { skipped } else { String::new() },
             )
         }
@@ -122,6 +121,7 @@ fn judge(refs: &[PushedRef], deploy_branches: &[String]) -> (Verdict, String) {
 pub(super) async fn pre_receive(
     State(git): State<Git>,
     peer: Option<Extension<UCred>>,
+    actor: Option<Extension<Actor>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
@@ -131,7 +131,7 @@ pub(super) async fn pre_receive(
             "The agent does not know this push. Push through the agent, over HTTP or SSH",
         )
     };
-    if !peer.is_some_and(|Extension(p)| whose(git.config(), &p) == Peer::Trusted) {
+    if !trusted(&peer, &actor) {
         return Err(forbidden());
     }
     let push = headers
@@ -142,73 +142,119 @@ pub(super) async fn pre_receive(
     let body = axum::body::to_bytes(body, MAX_QUESTION)
         .await
         .map_err(|_| Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "This push has too many refs"))?;
-    let mut asked: HookRequest = serde_json::from_slice(&body)
-        .map_err(|e| Refused::new(StatusCode::BAD_REQUEST, format!("Not a hook's question: {e}")))?;
+    let mut asked: HookRequest = serde_json::from_slice(&body).map_err(|e| {
+        Refused::new(
+            StatusCode::BAD_REQUEST,
+            format!("Not a hook's question: {e}"),
+        )
+    })?;
     asked.env.retain(|(k, _)| GIT_ENV.contains(&k.as_str()));
     let (verdict, intro) = judge(&asked.refs, &git.config().deploy_branches);
-    let intro = stream::iter((!intro.is_empty()).then(|| Frame::Output(intro.into())));
-    let frames = match verdict {
-        Verdict::Take => intro.chain(stream::iter([Frame::End(0)])).boxed(),
-        Verdict::Refuse(why) => intro.chain(refusal(&why, &push)).boxed(),
-        Verdict::Build { commit, branch } => match child::object_type(&git, &asked.env, &commit).await {
-            Ok(kind) if kind == "commit" => {
-                let order = PushOrder {
-                    app: push.app,
-                    user: push.user.clone(),
-                    commit,
-                    repository: push.repository.clone(),
-                    git_env: asked.env,
-                };
-                let messages = git.inner.control.push(order).await;
-                intro.chain(follow(messages, push, branch)).boxed()
+    let (to, from) = mpsc::channel::<Frame>(64);
+    tokio::spawn(async move {
+        let said = async {
+            if !intro.is_empty() {
+                to.send(Frame::Output(intro.into())).await.ok()?;
             }
-            Ok(kind) => {
-                let why = format!(
-                    "What was pushed to {branch} is a {kind}, not a commit.\n\
-                     Push the commit behind it: git push <remote> '<name>^{{}}:{branch}'\n"
-                );
-                intro.chain(refusal(&why, &push)).boxed()
-            }
-            Err(e) => return Err(Refused::internal(&e)),
-        },
-    };
+            let end = match verdict {
+                Verdict::Take => Frame::End(0),
+                Verdict::Refuse(why) => refuse(&to, &push, &why).await?,
+                Verdict::Build(moved) => deploy(&git, &push, &moved, asked.env, &to).await?,
+            };
+            to.send(end).await.ok()
+        };
+        tokio::select! {
+            _ = said => {}
+            // the hook is gone, and with it everything that was done for it
+            () = to.closed() => {}
+        }
+    });
+    let frames = stream::unfold(
+        from,
+        |mut from| async move { Some((from.recv().await?, from)) },
+    );
     let body = frames.map(|f| Ok::<Bytes, Infallible>(f.encode()));
     Ok(Body::from_stream(body).into_response())
 }
 
-/// The lines that Heroku's scripts look for, with the reason in front.
-fn refusal(why: &str, push: &Push) -> impl Stream<Item = Frame> + Send + use<> {
+/// Says why, with the lines in front of and behind it that scripts know from Heroku.
+async fn refuse(to: &mpsc::Sender<Frame>, push: &Push, why: &str) -> Option<Frame> {
     let mut text: String = why.lines().map(|l| format!(" !     {l}\n")).collect();
     text.push_str(&format!(" !\n !\tPush rejected to {}.\n", push.name));
-    stream::iter([Frame::Output(text.into()), Frame::End(1)])
+    to.send(Frame::Output(text.into())).await.ok()?;
+    Some(Frame::End(1))
 }
 
-/// What the loop says, as frames. Dropping the stream drops the receiver, which cancels a build that waits or runs.
-fn follow(
-    messages: mpsc::Receiver<PushMessage>,
-    push: Push,
-    branch: String,
-) -> impl Stream<Item = Frame> + Send {
-    stream::unfold(Some((messages, push, branch)), |state| async move {
-        let (mut messages, push, branch) = state?;
-        match messages.recv().await {
-            Some(PushMessage::Output(b)) => {
-                Some((Frame::Output(b), Some((messages, push, branch))))
-            }
-            Some(PushMessage::End { accepted: true }) => {
-                let at = push.repository.clone();
-                let head =
-                    tokio::task::spawn_blocking(move || repository::set_head(&at, &branch)).await;
-                if let Ok(Err(e)) = head {
-                    tracing::warn!("a clone of {} may check out the wrong branch: {e:#}", push.name);
-                }
-                Some((Frame::End(0), None))
-            }
-            Some(PushMessage::End { accepted: false }) => Some((Frame::End(1), None)),
-            // no end frame: the hook says that the agent is gone
-            None => None,
+/// Has the loop build and roll out, and passes on what it says. Dropping this future cancels a build that waits or
+/// runs. `None`: there is no end to tell; the hook says that the agent is gone.
+async fn deploy(
+    git: &Git,
+    push: &Push,
+    moved: &PushedRef,
+    git_env: Vec<(String, String)>,
+    to: &mpsc::Sender<Frame>,
+) -> Option<Frame> {
+    let branch = moved.name.strip_prefix("refs/heads/")?;
+    match child::object_type(git, &git_env, &moved.new).await {
+        Ok(kind) if kind == "commit" => {}
+        Ok(kind) => {
+            let why = format!(
+                "What was pushed to {branch} is a {kind}, not a commit.\n\
+                 Push the commit behind it: git push <remote> '<name>^{{}}:{branch}'\n"
+            );
+            return refuse(to, push, &why).await;
         }
-    })
+        Err(e) => {
+            tracing::error!("a push can't be looked at: {e:#}");
+            return refuse(
+                to,
+                push,
+                "The agent can't read what was pushed; its log has the reason.",
+            )
+            .await;
+        }
+    }
+    let order = PushOrder {
+        app: push.app,
+        user: push.user.clone(),
+        commit: moved.new.clone(),
+        repository: push.repository.clone(),
+        git_env,
+    };
+    let mut messages = git.inner.control.push(order).await;
+    loop {
+        match messages.recv().await? {
+            PushMessage::Output(bytes) => to.send(Frame::Output(bytes)).await.ok()?,
+            PushMessage::End { accepted: false } => return Some(Frame::End(1)),
+            PushMessage::End { accepted: true } => break,
+        }
+    }
+    settle(git, push, branch, &moved.old, to).await;
+    Some(Frame::End(0))
+}
+
+/// Readies the repository for git's last step. From here until this git has ended no other accepted push of the app
+/// comes so far.
+async fn settle(git: &Git, push: &Push, branch: &str, old: &str, to: &mpsc::Sender<Frame>) {
+    let gate = git.gate(push.app).lock_owned();
+    match tokio::time::timeout(SETTLE, gate).await {
+        Ok(gate) => *push.gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(gate),
+        Err(_) => tracing::warn!("an earlier push of {} has not ended yet", push.name),
+    }
+    let (at, name, old) = (push.repository.clone(), branch.to_owned(), old.to_owned());
+    let settled = tokio::task::spawn_blocking(move || repository::settle(&at, &name, &old)).await;
+    match settled {
+        Ok(Ok(None)) => {}
+        Ok(Ok(Some(was))) => {
+            let was = was.get(..8).unwrap_or_default();
+            let line = format!(
+                " !     Another push had moved {branch} to {was} meanwhile; this one takes its place.\n"
+            );
+            let _ = to.send(Frame::Output(line.into())).await;
+        }
+        Ok(Err(e)) => tracing::warn!("the repository of {} can't be readied: {e:#}", push.name),
+        Err(e) => tracing::warn!("the repository of {} can't be readied: {e}", push.name),
+    }
 }
 
 #[cfg(test)]
@@ -230,10 +276,7 @@ mod tests {
     #[test]
     fn verdicts() {
         let branches = ["main".to_owned(), "master".to_owned()];
-        let build = |b: &str| Verdict::Build {
-            commit: A.into(),
-            branch: b.into(),
-        };
+        let build = |b: &str| Verdict::Build(r(&format!("refs/heads/{b}"), A));
         let skip = "Pushed to non-main branch, skipping build.\n";
         for (refs, verdict, said) in [
             (vec![r("refs/heads/main", A)], build("main"), ""),
@@ -252,14 +295,21 @@ mod tests {
                 skip,
             ),
         ] {
-            assert_eq!(judge(&refs, &branches), (verdict, said.to_owned()), "{refs:?}");
+            assert_eq!(
+                judge(&refs, &branches),
+                (verdict, said.to_owned()),
+                "{refs:?}"
+            );
         }
         for refs in [
             vec![r("refs/heads/main", NONE)],
             vec![r("refs/heads/main", NONE), r("refs/heads/master", A)],
             vec![r("refs/heads/main", A), r("refs/heads/master", A)],
         ] {
-            assert!(matches!(judge(&refs, &branches).0, Verdict::Refuse(_)), "{refs:?}");
+            assert!(
+                matches!(judge(&refs, &branches).0, Verdict::Refuse(_)),
+                "{refs:?}"
+            );
         }
     }
 
@@ -269,9 +319,9 @@ mod tests {
             refs in proptest::collection::vec(("refs/(heads|tags)/(main|master|x)", prop_oneof![Just(A), Just(NONE)]), 0..5),
         ) {
             let refs: Vec<_> = refs.iter().map(|(n, c)| r(n, c)).collect();
-            if let Verdict::Build { branch, commit } = judge(&refs, &["main".into(), "master".into()]).0 {
-                let found = refs.iter().any(|r| r.name == format!("refs/heads/{branch}") && r.new == commit);
-                prop_assert!(found);
+            if let Verdict::Build(r) = judge(&refs, &["main".into(), "master".into()]).0 {
+                prop_assert!(refs.contains(&r) && r.new == A);
+                prop_assert!(["refs/heads/main", "refs/heads/master"].contains(&r.name.as_str()));
             }
         }
     }

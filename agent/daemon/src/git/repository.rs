@@ -136,7 +136,12 @@ fn sweep(repository: &Path) {
             let _ = fs::remove_dir_all(&at);
         }
     }
-    for file in ["HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock"] {
+    for file in [
+        "HEAD.lock",
+        "packed-refs.lock",
+        "config.lock",
+        "shallow.lock",
+    ] {
         let _ = fs::remove_file(repository.join(file));
     }
     let mut folders = vec![repository.join("refs")];
@@ -151,17 +156,36 @@ fn sweep(repository: &Path) {
     }
 }
 
-/// Makes `branch` the one that a clone checks out. Blocks for about a millisecond.
+/// Readies the repository for the end of an accepted push, in which git moves `branch` away from `old`: makes it the
+/// branch that a clone checks out, and puts it back to `old` when another push, accepted meanwhile, has moved it.
+/// Without that git would refuse to move it, and it would not be at what serves. Gives the commit that it was at then.
+/// Blocks for about a millisecond.
 ///
 /// # Errors
 /// The repository is damaged or locked.
-pub fn set_head(repository: &Path, branch: &str) -> Result<()> {
-    let wanted = format!("ref: refs/heads/{branch}\n");
-    if fs::read_to_string(repository.join("HEAD")).is_ok_and(|h| h == wanted) {
-        return Ok(());
+pub fn settle(repository: &Path, branch: &str, old: &str) -> Result<Option<String>> {
+    let name = format!("refs/heads/{branch}");
+    let repo = git2::Repository::open_bare(repository)?;
+    if fs::read_to_string(repository.join("HEAD")).ok() != Some(format!("ref: {name}\n")) {
+        repo.set_head(&name)?;
     }
-    git2::Repository::open_bare(repository)?.set_head(&format!("refs/heads/{branch}"))?;
-    Ok(())
+    let old = git2::Oid::from_str(old)?;
+    let now = match repo.find_reference(&name) {
+        Ok(mut reference) => match reference.target() {
+            Some(now) if now != old => {
+                if old.is_zero() {
+                    reference.delete()?;
+                } else {
+                    reference.set_target(old, "")?;
+                }
+                Some(now.to_string())
+            }
+            _ => None,
+        },
+        Err(e) if e.code() == git2::ErrorCode::NotFound => None,
+        Err(e) => return Err(e.into()),
+    };
+    Ok(now)
 }
 
 /// Ids of the apps that have a repository.
@@ -217,13 +241,20 @@ mod tests {
         let hook = a.join("hooks/pre-receive");
         fs::write(&hook, "old").unwrap();
         assert_eq!(ensure(dir.path(), app).unwrap(), a);
-        assert!(fs::read_to_string(&hook).unwrap().contains("hook pre-receive"));
-        assert_eq!(fs::metadata(&hook).unwrap().permissions().mode() & 0o777, 0o755);
+        assert!(
+            fs::read_to_string(&hook)
+                .unwrap()
+                .contains("hook pre-receive")
+        );
+        assert_eq!(
+            fs::metadata(&hook).unwrap().permissions().mode() & 0o777,
+            0o755
+        );
         for (key, value) in SETTINGS {
             assert_eq!(git(&a, &["config", "--get", key]), (true, value.into()));
         }
         assert_eq!(git(&a, &["symbolic-ref", "HEAD"]).1, "refs/heads/main");
-        set_head(&a, "master").unwrap();
+        settle(&a, "master", &"0".repeat(40)).unwrap();
         assert_eq!(git(&a, &["symbolic-ref", "HEAD"]).1, "refs/heads/master");
         assert_eq!(all(dir.path()), [app]);
         delete(dir.path(), app).unwrap();
@@ -245,7 +276,10 @@ mod tests {
         assert!(!stale.exists() && !pack.exists());
         leave();
         let second = occupy(&repo).unwrap();
-        assert!(stale.exists() && pack.exists(), "the first may still need them");
+        assert!(
+            stale.exists() && pack.exists(),
+            "the first may still need them"
+        );
         drop((first, second));
         drop(occupy(&repo).unwrap());
         assert!(!stale.exists() && !pack.exists());

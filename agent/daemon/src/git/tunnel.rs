@@ -34,42 +34,33 @@ pub(super) const APP_HEADER: &str = "hokku-app";
 /// `GIT_PROTOCOL` of the client.
 pub(super) const PROTOCOL_HEADER: &str = "git-protocol";
 
-/// Who a peer on the Unix socket is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// Root, or the agent's own user: needs no token.
-    Trusted,
-    /// The user that sshd runs the forced command as: it may speak for any SSH key, and nothing else.
-    Sshd,
-    /// Anybody else on the host.
-    Stranger,
+/// Is the peer root or the agent's own user? `api` takes nobody else for root on the Unix socket.
+pub(super) fn trusted(peer: &Option<Extension<UCred>>, actor: &Option<Extension<Actor>>) -> bool {
+    peer.is_some()
+        && actor
+            .as_ref()
+            .is_some_and(|Extension(a)| *a == Actor::root())
 }
 
-/// Tells who a peer is, by its user id.
-pub fn whose(config: &Config, peer: &UCred) -> Peer {
-    let uid = peer.uid();
-    if uid == 0 || uid == nix::unistd::geteuid().as_raw() {
-        return Peer::Trusted;
-    }
-    let sshd = config
+/// Is the peer the user that sshd runs the forced command as? It may speak for any SSH key, and do nothing else.
+fn is_sshd(config: &Config, peer: &Option<Extension<UCred>>) -> bool {
+    let user = config
         .git_user
         .as_deref()
         .and_then(|name| nix::unistd::User::from_name(name).ok().flatten());
-    if sshd.is_some_and(|u| u.uid.as_raw() == uid) {
-        Peer::Sshd
-    } else {
-        Peer::Stranger
+    match (peer, user) {
+        (Some(Extension(peer)), Some(user)) => peer.uid() == user.uid.as_raw(),
+        _ => false,
     }
 }
 
 pub(super) async fn open(
     State(git): State<Git>,
     peer: Option<Extension<UCred>>,
+    actor: Option<Extension<Actor>>,
     request: Request,
 ) -> Result<Response, Refused> {
-    let allowed = peer
-        .is_some_and(|Extension(peer)| whose(git.config(), &peer) != Peer::Stranger);
-    if !allowed {
+    if !trusted(&peer, &actor) && !is_sshd(git.config(), &peer) {
         return Err(Refused::new(
             StatusCode::FORBIDDEN,
             "this path is for sshd's forced command on the agent's Unix socket.",
@@ -98,7 +89,12 @@ pub(super) async fn open(
             ),
         ));
     };
-    let bad = || Refused::new(StatusCode::BAD_REQUEST, "this is not hokku's forced command.");
+    let bad = || {
+        Refused::new(
+            StatusCode::BAD_REQUEST,
+            "this is not hokku's forced command.",
+        )
+    };
     let service = child::Service::parse(service).ok_or_else(bad)?;
     let app = text(headers, APP_HEADER).ok_or_else(bad)?;
     if text(headers, header::UPGRADE.as_str()) != Some(UPGRADE) {
@@ -108,8 +104,7 @@ pub(super) async fn open(
         .filter(|_| service == child::Service::UploadPack)
         .map(str::to_owned);
     let push = find(&git, &Actor::new(key.user), app).await?;
-    let (running, pipes, secret) =
-        start(&git, service, push, &[], protocol.as_deref()).await?;
+    let (running, pipes, secret) = start(&git, service, push, &[], protocol.as_deref()).await?;
     tokio::spawn(async move {
         // the secret is void when git has ended
         let _secret = secret;

@@ -41,7 +41,7 @@ pub struct Stored {
 }
 
 /// The slugs of one node. Clones are handles to the same folder.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Slugs {
     places: Arc<Places>,
     pause: Duration,

@@ -30,6 +30,7 @@ type Lock = Arc<Mutex<()>>;
 type Locks = HashMap<(AppId, SlugDigest), Weak<Mutex<()>>>;
 
 /// The two folders, and a lock for each slug that is being worked on.
+#[derive(Debug)]
 pub struct Places {
     pub slugs: PathBuf,
     pub releases: PathBuf,

@@ -1,17 +1,287 @@
-//! (being laid)
+//! The supervisor: owns the dynos of this node.
+//!
+//! What it does: starts a shim for each order, passes signals on, asks a web dyno for its first answer, notices ends at
+//! once, reports all that as facts, and finds the dynos again after a restart of the agent.
+//! What it never does: decide when something starts, stops or is killed; restart anything; touch routes or releases.
+//! Who calls it: `control` (orders), `api` through the loop's handle (`attach`). Facts go out through the channel that
+//! `run` made.
+//! Where its tests are: `tests.rs` here, with real shims and processes.
 
-/// The handle.
+mod folder;
+mod job;
+mod probe;
+#[cfg(test)]
+mod tests;
+
+use crate::sys::shim::{self, Found, ShimConn};
+use anyhow::{Context, bail};
+use hokku_model::{
+    DynoId,
+    dyno::{DynoRecord, Exit},
+    shim::ShimSpec,
+};
+use job::Order;
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Orders that wait for one dyno. Each takes microseconds, so a full mailbox means that something is broken.
+const MAILBOX: usize = 64;
+
+/// How long the answer to [`Supervisor::listening`] may take.
+const LISTENING: Duration = Duration::from_secs(5);
+
+/// One dyno to be started.
+#[derive(Debug)]
+pub struct StartOrder {
+    /// Kept beside the dyno, for adoption.
+    pub record: DynoRecord,
+    /// For the shim. `dir` is set by the supervisor: [`Supervisor::folder`].
+    pub spec: ShimSpec,
+    /// How to find out that a web dyno answers.
+    pub probe: Option<Probe>,
+}
+
+/// A question to a web dyno.
 #[derive(Clone, Debug)]
-pub struct Supervisor;
+pub struct Probe {
+    /// Where it is to listen.
+    pub addr: SocketAddr,
+    /// The `Host` header: a name that leads to the app, or frameworks refuse to answer.
+    pub host: String,
+    /// How long it may take to give its first answer.
+    pub boot_limit: Duration,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// The process runs (or waits for its first client, when it is one to attach to).
+    Running {
+        /// Which.
+        dyno: DynoId,
+        /// The shim's process id on the host.
+        pid: i32,
+    },
+    /// It could not be started; nothing of it is left.
+    StartFailed {
+        /// Which.
+        dyno: DynoId,
+        /// Why, in words.
+        error: String,
+    },
+    /// A probed dyno gave its first answer.
+    Answering {
+        /// Which.
+        dyno: DynoId,
+    },
+    /// A probed dyno gave none within the boot limit. It still runs.
+    BootTimeout {
+        /// Which.
+        dyno: DynoId,
+        /// The ports that it listens on instead, on any address.
+        listening: Vec<u16>,
+    },
+    /// It is gone, with everything it had started.
+    Exited {
+        /// Which.
+        dyno: DynoId,
+        /// How.
+        exit: Exit,
+    },
+}
+
+/// A dyno that was found.
+#[derive(Debug)]
+pub struct Adopted {
+    /// What the agent had written when it ordered the start.
+    pub record: DynoRecord,
+    /// The shim's process id; 0 when it is gone.
+    pub pid: i32,
+    /// How it is.
+    pub state: AdoptedState,
+}
+
+/// How an adopted dyno is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdoptedState {
+    /// It runs.
+    Running,
+    /// It ended while no agent was there. A [`Fact::Exited`] follows.
+    Exited(Exit),
+}
+
+type Jobs = HashMap<DynoId, mpsc::Sender<Order>>;
+
+/// The handle; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Supervisor {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    dynos: PathBuf,
+    shim_exe: PathBuf,
+    facts: mpsc::Sender<Fact>,
+    jobs: Mutex<Jobs>,
+}
+
 impl Supervisor {
-    /// Attaches.
+    /// A supervisor that knows of no dyno yet; to be followed by [`Supervisor::adopt`]. `dynos` holds a folder for each
+    /// dyno, `shim_exe` is the program `hokku-shim`. Orders have to be given from within a tokio runtime.
+    pub fn new(dynos: PathBuf, shim_exe: PathBuf, facts: mpsc::Sender<Fact>) -> Supervisor {
+        let jobs = Mutex::default();
+        Supervisor {
+            inner: Arc::new(Inner {
+                dynos,
+                shim_exe,
+                facts,
+                jobs,
+            }),
+        }
+    }
+
+    /// The folder of a dyno.
+    pub fn folder(&self, dyno: DynoId) -> PathBuf {
+        self.inner.dynos.join(dyno.to_string())
+    }
+
+    /// Finds what an earlier agent has started. Folders that hold nothing to be adopted are removed. Facts about the
+    /// adopted dynos may come before this returns.
+    pub async fn adopt(&self) -> Vec<Adopted> {
+        let list = folder::list(&self.inner.dynos);
+        let tasks: Vec<_> = list
+            .into_iter()
+            .map(|id| {
+                let me = self.clone();
+                tokio::spawn(async move { me.adopt_one(id).await })
+            })
+            .collect();
+        let mut all = Vec::new();
+        for t in tasks {
+            all.extend(t.await.ok().flatten());
+        }
+        all
+    }
+
+    async fn adopt_one(&self, dyno: DynoId) -> Option<Adopted> {
+        let dir = self.folder(dyno);
+        let Some(record) = folder::record(&dir, dyno) else {
+            // the start was never ordered: the record is written before
+            folder::remove(dir).await;
+            return None;
+        };
+        let mailbox = self.open(dyno)?;
+        let (pid, state, left) = match shim::connect(&dir).await {
+            Ok(Found::Alive(conn)) => (conn.process.pid, AdoptedState::Running, Ok(conn)),
+            Ok(Found::Ended(exit)) => (0, AdoptedState::Exited(exit), Err(exit)),
+            Err(e) => {
+                tracing::error!(%dyno, "can't adopt a dyno, its shim is killed: {e:#}");
+                let exit = folder::kill_shim(&dir).await;
+                (0, AdoptedState::Exited(exit), Err(exit))
+            }
+        };
+        tokio::spawn(job::Job::new(self.clone(), dyno, mailbox).carry_on(left));
+        Some(Adopted { record, pid, state })
+    }
+
+    /// Starts a dyno. [`Fact::Running`] or [`Fact::StartFailed`] follows.
+    pub fn start(&self, order: StartOrder) {
+        let dyno = order.record.id;
+        if let Some(mailbox) = self.open(dyno) {
+            tokio::spawn(job::Job::new(self.clone(), dyno, mailbox).begin(order));
+        } else {
+            tracing::error!(%dyno, "a dyno of this id is there already; the order to start it is dropped");
+        }
+    }
+
+    /// Sends a signal to every process of the dyno.
+    pub fn signal(&self, dyno: DynoId, signal: i32) {
+        self.order(dyno, Order::Signal(signal));
+    }
+
+    /// Kills every process of the dyno, and its shim when that does not help.
+    pub fn kill(&self, dyno: DynoId) {
+        self.order(dyno, Order::Kill);
+    }
+
+    /// Asks a dyno that was adopted for an answer; [`Fact::Answering`] or [`Fact::BootTimeout`] follows.
+    pub fn probe(&self, dyno: DynoId, probe: Probe) {
+        self.order(dyno, Order::Probe(probe));
+    }
+
+    /// A connection to a dyno that was started to be attached to; [`hokku_model::shim::Frame::Attach`] is still to be
+    /// sent on it.
     ///
     /// # Errors
-    /// It is gone.
-    pub async fn attach(
-        &self,
-        _dyno: hokku_model::DynoId,
-    ) -> anyhow::Result<crate::sys::shim::ShimConn> {
-        anyhow::bail!("being laid")
+    /// In words: there is no such dyno, or it has ended.
+    pub async fn attach(&self, dyno: DynoId) -> anyhow::Result<ShimConn> {
+        if !self.jobs().contains_key(&dyno) {
+            bail!("There is no running dyno with the id {dyno}. It may have ended.");
+        }
+        match shim::connect(&self.folder(dyno)).await? {
+            Found::Alive(conn) => Ok(conn),
+            Found::Ended(exit) => bail!("The dyno has ended: {exit}."),
+        }
+    }
+
+    /// The TCP ports on which processes of the dyno listen; none when it is gone.
+    pub async fn listening(&self, dyno: DynoId) -> Vec<u16> {
+        let (tx, rx) = oneshot::channel();
+        self.order(dyno, Order::Listening(tx));
+        let answer = tokio::time::timeout(LISTENING, rx).await;
+        answer.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Gives the order to the dyno's task. One that is gone needs no orders: its end was reported.
+    fn order(&self, dyno: DynoId, order: Order) {
+        let mailbox = self.jobs().get(&dyno).cloned();
+        let Some(mailbox) = mailbox else { return };
+        if let Err(mpsc::error::TrySendError::Full(order)) = mailbox.try_send(order) {
+            // kept, not lost: it waits for its turn beside the mailbox
+            tokio::spawn(async move { mailbox.send(order).await });
+        }
+    }
+
+    /// A mailbox for a new dyno; `None` when it has one.
+    fn open(&self, dyno: DynoId) -> Option<mpsc::Receiver<Order>> {
+        let mut jobs = self.jobs();
+        if jobs.contains_key(&dyno) {
+            return None;
+        }
+        let (tx, rx) = mpsc::channel(MAILBOX);
+        jobs.insert(dyno, tx);
+        Some(rx)
+    }
+
+    fn close(&self, dyno: DynoId) {
+        self.jobs().remove(&dyno);
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        // nothing that could panic runs under this lock
+        self.inner
+            .jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reports; false when nobody listens any more, because the agent is stopping.
+    async fn report(&self, fact: Fact) -> bool {
+        self.inner.facts.send(fact).await.is_ok()
+    }
+
+    async fn spawn(&self, order: &mut StartOrder) -> anyhow::Result<ShimConn> {
+        let dir = self.folder(order.record.id);
+        folder::create(&dir, &order.record)
+            .with_context(|| format!("can't make the dyno's folder {}", dir.display()))?;
+        order.spec.dir = dir;
+        shim::spawn(&self.inner.shim_exe, &order.spec).await
     }
 }

@@ -38,17 +38,9 @@ pub fn everything(data: &Path) -> anyhow::Result<()> {
             lock.try_lock().is_ok()
         })?;
     }
-    let shims: Vec<i32> = [data.join("dynos"), data.join("build")]
-        .iter()
-        .flat_map(|d| find(d, 3))
-        .filter_map(|f| serde_json::from_slice::<ShimPid>(&fs::read(f).ok()?).ok())
-        .filter(super::proc::is_alive)
-        .map(|s| s.pid)
-        .collect();
-    // The shim is the init of its dyno: with it everything inside is gone.
-    end("the dynos", &shims, Signal::SIGKILL, || {
-        shims.iter().all(|p| super::proc::is_gone(*p))
-    })?;
+    for sub in ["dynos", "build"] {
+        shims(&data.join(sub))?;
+    }
     if let Ok(wire) = UnixStream::connect(data.join("router/router.sock")) {
         wire.set_read_timeout(Some(PATIENCE))?;
         let mut line = String::new();
@@ -59,6 +51,32 @@ pub fn everything(data: &Path) -> anyhow::Result<()> {
                 super::proc::is_gone(pid)
             })?;
         }
+    }
+    Ok(())
+}
+
+/// Kills every shim whose folder lies below. The shim is the init of its dyno: with it everything inside is gone.
+///
+/// # Errors
+/// One of them can't be ended.
+pub fn shims(below: &Path) -> anyhow::Result<()> {
+    let files = find(below, 3);
+    let dirs: Vec<_> = files
+        .iter()
+        .filter_map(|f| f.parent().map(|d| d.display().to_string()))
+        .collect();
+    let shims: Vec<i32> = files
+        .into_iter()
+        .filter_map(|f| serde_json::from_slice::<ShimPid>(&fs::read(f).ok()?).ok())
+        .filter(super::proc::is_alive)
+        .map(|s| s.pid)
+        .collect();
+    end("the dynos", &shims, Signal::SIGKILL, || {
+        shims.iter().all(|p| super::proc::is_gone(*p))
+    })?;
+    // Without walls only the main process dies with its shim.
+    for dir in dirs {
+        super::process::kill_marked("HOKKU_DYNO_DIR", &dir);
     }
     Ok(())
 }

@@ -70,3 +70,25 @@ pub fn kill(left: &[String]) {
         );
     }
 }
+
+/// A check that finds nothing has to be able to find something.
+mod tests {
+    #[test]
+    fn a_process_is_found_by_its_directory_and_killed() {
+        let dir = tempfile::Builder::new()
+            .prefix("hokku-test-")
+            .tempdir()
+            .expect("a directory");
+        assert_eq!(super::of(dir.path()), Vec::<String>::new());
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .current_dir(dir.path())
+            .spawn()
+            .expect("sleep starts");
+        let left = super::of(dir.path());
+        assert_eq!(left.len(), 1, "{left:?}");
+        super::kill(&left);
+        child.wait().expect("our child");
+        assert_eq!(super::of(dir.path()), Vec::<String>::new());
+    }
+}

@@ -177,3 +177,57 @@ fn ask(
     }
     Ok(version)
 }
+
+/// The instruments themselves, held against a probe without any platform: a load that can't fail proves nothing.
+mod tests {
+    use super::*;
+    use crate::support::{eventually, host::probe, slot::Slot};
+    use std::process::{Child, Command, Stdio};
+
+    fn start(port: u16) -> Child {
+        let child = Command::new(probe())
+            .env("PORT", port.to_string())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the probe starts");
+        eventually("the probe listens", 10, || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        child
+    }
+
+    #[test]
+    fn a_load_counts_what_fails_and_only_that() {
+        let slot = Slot::take();
+        let at = SocketAddr::from(([127, 0, 0, 1], slot.spare()));
+        let mut app = start(slot.spare());
+        let load = Load::start(at, "x", 200, 4);
+        eventually("100 answers", 10, || (load.answered() > 100).then_some(()));
+        let report = load.finish();
+        assert_eq!(report.failures, Vec::<String>::new());
+        assert!(report.good > 100);
+
+        let load = Load::start(at, "x", 200, 4);
+        eventually("50 answers", 10, || (load.answered() > 50).then_some(()));
+        app.kill().expect("it runs");
+        app.wait().expect("our child");
+        let seen = load.answered();
+        eventually("failures are counted", 10, || {
+            (load.answered() > seen + 50).then_some(())
+        });
+        let mut app = start(slot.spare());
+        let seen = load.answered();
+        eventually("it recovers", 10, || {
+            (load.answered() > seen + 50).then_some(())
+        });
+        let report = load.finish();
+        assert!(report.good > 80, "{report:?}");
+        assert!(report.failures.len() > 40, "{report:?}");
+        assert!(
+            report.failures.iter().any(|f| f.contains("connect")),
+            "{report:?}"
+        );
+        app.kill().expect("it runs");
+        app.wait().expect("our child");
+    }
+}

@@ -1,0 +1,173 @@
+//! One run of the driver behind its walls.
+
+use super::{
+    BuildFailed, BuildOrder, Builder,
+    folder::{Folder, INSIDE},
+    mask::Mask,
+};
+use crate::sys::shim::{self, ShimConn};
+use anyhow::Context;
+use bytes::Bytes;
+use hokku_buildpacks::order::Order;
+use hokku_model::{
+    dyno::Exit,
+    shim::{AppTree, Bind, Frame, Isolation, Limits, Output, ShimSpec},
+};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Where the driver lies inside.
+const DRIVER: &str = "/hokku/bin/hokku-buildpack";
+
+/// CPU weight of a build against 100 of a dyno.
+const WEIGHT: u32 = 20;
+
+/// How it ended.
+#[derive(Debug)]
+pub enum End {
+    /// By itself.
+    Exited(Exit),
+    /// It took too long.
+    TimedOut,
+    /// The pusher went away.
+    Cancelled,
+}
+
+/// Runs it to its end; output is masked and passed on.
+pub async fn run(
+    builder: &Builder,
+    order: &BuildOrder,
+    folder: &Folder,
+    lines: &mpsc::Sender<Bytes>,
+    mask: &mut Mask,
+    cancel: &CancellationToken,
+) -> Result<End, BuildFailed> {
+    let settings = &builder.config.build;
+    let mut env = settings.env.clone();
+    for name in &settings.pass_env {
+        if let Ok(value) = std::env::var(name) {
+            env.entry(name.clone()).or_insert(value);
+        }
+    }
+    let file = folder.write_order(
+        Order {
+            buildpacks: order.buildpacks.clone(),
+            env,
+            stack: settings.stack.clone(),
+            request_id: order.build.to_string(),
+            source_version: order.commit.clone(),
+            runtime_mirror: settings.runtime_mirror.clone(),
+            ..Order::default()
+        },
+        order.isolation,
+    )?;
+    let plain = order.isolation == Isolation::Plain;
+    let driver = if plain {
+        builder.buildpack.display().to_string()
+    } else {
+        DRIVER.to_owned()
+    };
+    let bind = |from: &std::path::Path, to: &str, writable| Bind {
+        from: from.to_owned(),
+        to: to.into(),
+        writable,
+    };
+    let mut binds = vec![
+        bind(folder.dir(), INSIDE, true),
+        bind(&builder.buildpack, DRIVER, false),
+    ];
+    if let Some(mirror) = settings
+        .runtime_mirror
+        .as_deref()
+        .filter(|m| m.starts_with('/'))
+    {
+        binds.push(bind(mirror.as_ref(), mirror, false));
+    }
+    let spec = ShimSpec {
+        dir: folder.dir().join("shim"),
+        argv: vec![driver, "drive".into(), file.display().to_string()],
+        env: [
+            ("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
+            ("HOME", "/app"),
+            ("LANG", "C.UTF-8"),
+        ]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .to_vec(),
+        cwd: "/app".into(),
+        isolation: order.isolation,
+        app: AppTree::Bind {
+            path: folder.tree(),
+        },
+        binds: if plain { vec![] } else { binds },
+        output: Output::Attached { pty: None },
+        limits: Limits {
+            memory: Some(settings.memory).filter(|m| *m > 0),
+            pids: Some(4096),
+            nofile: Some(65_536),
+            cpu_weight: Some(WEIGHT),
+            seconds: Some(settings.timeout),
+        },
+        hide: vec![builder.config.data_dir.clone()],
+        hostname: "build".into(),
+    };
+    let began = Instant::now();
+    let conn = shim::spawn(&builder.shim, &spec)
+        .await
+        .context("the build can't be started")?;
+    let exit = follow(conn, lines, mask, cancel).await?;
+    let rest = mask.end();
+    if !rest.is_empty() {
+        let _ = lines.send(rest.into()).await;
+    }
+    if cancel.is_cancelled() {
+        return Ok(End::Cancelled);
+    }
+    let late = began.elapsed() >= Duration::from_secs(settings.timeout);
+    Ok(if late && exit == Exit::Signal(libc::SIGKILL) {
+        End::TimedOut
+    } else {
+        End::Exited(exit)
+    })
+}
+
+async fn follow(
+    conn: ShimConn,
+    lines: &mpsc::Sender<Bytes>,
+    mask: &mut Mask,
+    cancel: &CancellationToken,
+) -> anyhow::Result<Exit> {
+    let ShimConn {
+        mut tx,
+        mut rx,
+        process: _process,
+        ..
+    } = conn;
+    for frame in [Frame::Attach, Frame::StdinEof] {
+        tx.send(&frame)
+            .await
+            .context("the build was gone before it began")?;
+    }
+    let mut killed = false;
+    loop {
+        let frame = tokio::select! {
+            frame = rx.recv() => frame.context("the wire to the build broke")?,
+            () = cancel.cancelled(), if !killed => {
+                killed = true;
+                let _ = tx.send(&Frame::Kill).await;
+                continue;
+            }
+        };
+        match frame {
+            Some(Frame::Stdout(bytes) | Frame::Stderr(bytes)) => {
+                let shown = mask.pass(&bytes);
+                if !shown.is_empty() {
+                    let _ = lines.send(shown.into()).await;
+                }
+            }
+            Some(Frame::Exited(exit)) => return Ok(exit),
+            Some(_) => {}
+            None => return Ok(Exit::Lost),
+        }
+    }
+}

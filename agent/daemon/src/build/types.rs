@@ -1,0 +1,110 @@
+//! Process types: the Procfile over what the last buildpack says.
+
+use hokku_buildpacks::order::Outcome;
+use hokku_core::parse::procfile;
+use hokku_model::ProcessType;
+use std::collections::BTreeMap;
+
+/// The process types of a slug.
+#[derive(Debug)]
+pub struct Types {
+    /// Commands by type.
+    pub types: BTreeMap<ProcessType, String>,
+    /// What is odd in the Procfile, with line numbers.
+    pub warnings: Vec<String>,
+    declared: Vec<ProcessType>,
+    defaults: Vec<ProcessType>,
+    language: String,
+}
+
+/// Reads the Procfile that the build left and merges the buildpack's defaults under it.
+///
+/// # Errors
+/// The Procfile is no text that can be read.
+pub fn discover(outcome: &Outcome) -> anyhow::Result<Types> {
+    let mut types = BTreeMap::new();
+    let mut warnings = vec![];
+    if let Some(bytes) = &outcome.procfile {
+        let parsed = procfile::parse(bytes)
+            .map_err(|e| anyhow::anyhow!("the Procfile can't be read: {e}"))?;
+        warnings.extend(
+            parsed
+                .warnings
+                .iter()
+                .map(|w| format!("Procfile line {}: {}", w.line, w.text)),
+        );
+        types.extend(parsed.types);
+    }
+    let declared: Vec<_> = types.keys().cloned().collect();
+    let mut defaults = vec![];
+    for (name, command) in &outcome.default_types {
+        // A buildpack's own odd names are its own business: they are left out.
+        if let Ok(kind) = name.parse::<ProcessType>()
+            && !types.contains_key(&kind)
+        {
+            defaults.push(kind.clone());
+            types.insert(kind, command.clone());
+        }
+    }
+    Ok(Types {
+        types,
+        warnings,
+        declared,
+        defaults,
+        language: outcome.language.clone(),
+    })
+}
+
+impl Types {
+    /// The lines for the pusher, as Heroku writes them.
+    pub fn declared(&self) -> String {
+        let list = |types: &[ProcessType]| {
+            let names: Vec<&str> = types.iter().map(ProcessType::as_str).collect();
+            if names.is_empty() {
+                "(none)".into()
+            } else {
+                names.join(", ")
+            }
+        };
+        let mut text = format!(
+            "       Procfile declares types -> {}\n",
+            list(&self.declared)
+        );
+        if !self.defaults.is_empty() {
+            text += &format!(
+                "       Default types for {} -> {}\n",
+                self.language,
+                list(&self.defaults)
+            );
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_procfile_goes_over_the_defaults() {
+        let outcome = Outcome {
+            procfile: Some(b"web: mine\nworker: w\n".to_vec()),
+            default_types: [("web", "theirs"), ("console", "irb"), ("no name", "x")]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into(),
+            language: "Ruby".into(),
+            ..Outcome::default()
+        };
+        let types = discover(&outcome).unwrap();
+        let shown: Vec<_> = types
+            .types
+            .iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
+        assert_eq!(shown, ["console=irb", "web=mine", "worker=w"]);
+        assert_eq!(
+            types.declared(),
+            "       Procfile declares types -> web, worker\n       Default types for Ruby -> console\n"
+        );
+    }
+}

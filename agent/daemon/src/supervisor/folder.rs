@@ -1,0 +1,67 @@
+//! The folder of one dyno on disk.
+
+use crate::sys::{disk, process::Process, shim};
+use hokku_model::{
+    DynoId,
+    dyno::{DynoRecord, Exit},
+    shim::ShimPid,
+};
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+const RECORD: &str = "record.json";
+
+/// Makes the folder, with the record in it, on disk for sure.
+pub fn create(dir: &Path, record: &DynoRecord) -> io::Result<()> {
+    let make = |d: &Path, all| fs::DirBuilder::new().recursive(all).mode(0o700).create(d);
+    if let Some(parent) = dir.parent() {
+        make(parent, true)?;
+    }
+    make(dir, false)?;
+    disk::write_whole(dir, RECORD, &serde_json::to_vec(record)?)
+}
+
+/// The dynos that have folders.
+pub fn list(dynos: &Path) -> Vec<DynoId> {
+    fs::read_dir(dynos)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// The record, when it is there and is this dyno's.
+pub fn record(dir: &Path, dyno: DynoId) -> Option<DynoRecord> {
+    let text = fs::read(dir.join(RECORD)).ok()?;
+    serde_json::from_slice(&text)
+        .ok()
+        .filter(|r: &DynoRecord| r.id == dyno)
+}
+
+/// Removes the folder; what can't be removed is said and left.
+pub async fn remove(dir: PathBuf) {
+    let path = dir.clone();
+    let r = tokio::task::spawn_blocking(move || disk::remove_tree(&path)).await;
+    if let Ok(Err(e)) = r {
+        tracing::warn!(
+            "can't remove the folder {} of a dyno that ended: {e}",
+            dir.display()
+        );
+    }
+}
+
+/// Kills a shim that does not answer.
+pub async fn kill_shim(dir: &Path) -> Exit {
+    let who: Option<ShimPid> = fs::read(dir.join("shim.json"))
+        .ok()
+        .and_then(|t| serde_json::from_slice(&t).ok());
+    if let Some(Ok(Some(p))) = who.as_ref().map(Process::find) {
+        p.kill();
+        p.gone().await;
+    }
+    shim::last_words(dir)
+}

@@ -1,0 +1,240 @@
+//! The task that owns one dyno: a mailbox, a connection to its shim, a probe. No policy.
+
+use super::{Fact, Probe, StartOrder, Supervisor, folder, probe};
+use crate::sys::{
+    process::Process,
+    shim::{self, FrameReceiver, FrameSender, Gone, ShimConn},
+};
+use hokku_model::{DynoId, dyno::Exit, shim::Frame};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+
+/// After the order to kill, the shim itself is killed when it did not end within this time: it may be stopped or stuck.
+/// Longer than a shim waits for a client to take the last output.
+const KILL: Duration = Duration::from_secs(15);
+
+/// How long one frame, or the end of a shim that hung up, may take.
+const SOON: Duration = Duration::from_secs(2);
+
+/// How long the ports of a dyno that did not answer are waited for.
+const PORTS: Duration = Duration::from_secs(2);
+
+/// How long the shim may take to clean up after it said how the process ended.
+const CLEAN_UP: Duration = Duration::from_secs(60);
+
+/// What others ask of a dyno.
+#[derive(Debug)]
+pub enum Order {
+    /// To all processes.
+    Signal(i32),
+    /// To all processes, and then to the shim.
+    Kill,
+    /// Ask for an answer.
+    Probe(Probe),
+    /// Ask for the ports.
+    Listening(oneshot::Sender<Vec<u16>>),
+}
+
+/// One dyno's task.
+pub struct Job {
+    owner: Supervisor,
+    dyno: DynoId,
+    mailbox: mpsc::Receiver<Order>,
+}
+
+type Probing = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+impl Job {
+    /// A task that has nothing yet.
+    pub fn new(owner: Supervisor, dyno: DynoId, mailbox: mpsc::Receiver<Order>) -> Job {
+        Job {
+            owner,
+            dyno,
+            mailbox,
+        }
+    }
+
+    /// Starts it, and stays until it has ended.
+    pub async fn begin(mut self, mut order: StartOrder) {
+        let dyno = self.dyno;
+        let spawned = self.owner.spawn(&mut order).await;
+        // config vars are not kept longer than needed
+        drop(order.spec);
+        match spawned {
+            Ok(conn) => {
+                for n in &conn.notices {
+                    tracing::warn!(%dyno, "{n}");
+                }
+                let pid = conn.process.pid;
+                self.owner.report(Fact::Running { dyno, pid }).await;
+                let process = conn.process.clone();
+                let exit = self.live(conn, order.probe).await;
+                self.end(exit, Some(process)).await;
+            }
+            Err(e) => match e.downcast::<Gone>() {
+                Ok(Gone { pid, exit }) => {
+                    self.owner.report(Fact::Running { dyno, pid }).await;
+                    self.end(exit, None).await;
+                }
+                Err(e) => {
+                    folder::kill_shim(&self.owner.folder(dyno)).await;
+                    folder::remove(self.owner.folder(dyno)).await;
+                    self.owner.close(dyno);
+                    let error = format!("{e:#}");
+                    self.owner.report(Fact::StartFailed { dyno, error }).await;
+                }
+            },
+        }
+    }
+
+    /// Stays with a dyno that was found, until it has ended.
+    pub async fn carry_on(mut self, left: Result<ShimConn, Exit>) {
+        match left {
+            Ok(conn) => {
+                let process = conn.process.clone();
+                let exit = self.live(conn, None).await;
+                self.end(exit, Some(process)).await;
+            }
+            Err(exit) => self.end(exit, None).await,
+        }
+    }
+
+    /// Reports the end, first of all, because a restart waits for it. Then the shim cleans up, and the folder goes; but
+    /// only when the fact was taken: otherwise the next agent finds and reports it.
+    async fn end(self, exit: Exit, shim: Option<Arc<Process>>) {
+        let dyno = self.dyno;
+        self.owner.close(dyno);
+        if !self.owner.report(Fact::Exited { dyno, exit }).await {
+            return;
+        }
+        if let Some(shim) = shim
+            && timeout(CLEAN_UP, shim.gone()).await.is_err()
+        {
+            tracing::warn!(%dyno, "the shim of a dyno that ended did not finish cleaning up; it is killed");
+            shim.kill();
+            shim.gone().await;
+        }
+        folder::remove(self.owner.folder(dyno)).await;
+    }
+
+    async fn live(&mut self, conn: ShimConn, asked: Option<Probe>) -> Exit {
+        let ShimConn {
+            tx, rx, process, ..
+        } = conn;
+        let (mut tx, mut rx): (FrameSender, FrameReceiver) = (tx, rx);
+        let mut probing: Option<Probing> = asked.map(start_probe);
+        let mut waiting: Vec<oneshot::Sender<Vec<u16>>> = Vec::new();
+        let mut ports_by: Option<Instant> = None;
+        let mut kill_by: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                frame = rx.recv() => match frame {
+                    Ok(Some(Frame::Exited(exit))) => break exit,
+                    Ok(Some(Frame::Listening(ports))) => {
+                        for w in waiting.drain(..) {
+                            let _ = w.send(ports.clone());
+                        }
+                        if ports_by.take().is_some() {
+                            self.timed_out(ports).await;
+                        }
+                    }
+                    Ok(Some(_)) => {}
+                    // the shim was killed, or ended just before the connection was made
+                    Ok(None) | Err(_) => break self.lost(&process).await,
+                },
+                () = process.gone() => break self.last_frame(&mut rx).await,
+                Some(order) = self.mailbox.recv() => match order {
+                    Order::Signal(n) => send(&mut tx, &Frame::Signal(n)).await,
+                    Order::Kill => {
+                        send(&mut tx, &Frame::Kill).await;
+                        kill_by.get_or_insert(Instant::now() + KILL);
+                    }
+                    Order::Probe(p) => probing = Some(start_probe(p)),
+                    Order::Listening(answer) => {
+                        waiting.push(answer);
+                        send(&mut tx, &Frame::AskListening).await;
+                    }
+                },
+                answered = poll(&mut probing) => {
+                    probing = None;
+                    if answered {
+                        self.owner.report(Fact::Answering { dyno: self.dyno }).await;
+                    } else {
+                        ports_by = Some(Instant::now() + PORTS);
+                        send(&mut tx, &Frame::AskListening).await;
+                    }
+                }
+                () = until(ports_by) => {
+                    ports_by = None;
+                    self.timed_out(Vec::new()).await;
+                }
+                () = until(kill_by) => {
+                    kill_by = None;
+                    process.kill();
+                }
+            }
+        }
+    }
+
+    async fn timed_out(&self, listening: Vec<u16>) {
+        let dyno = self.dyno;
+        self.owner
+            .report(Fact::BootTimeout { dyno, listening })
+            .await;
+    }
+
+    /// The connection ended without a last frame.
+    async fn lost(&self, process: &Process) -> Exit {
+        // the end of a namespace's first process is complete only when all inside are gone
+        if timeout(SOON, process.gone()).await.is_err() {
+            process.kill();
+            process.gone().await;
+        }
+        self.words().await
+    }
+
+    /// The process is gone; the last frame may still be in the socket.
+    async fn last_frame(&self, rx: &mut FrameReceiver) -> Exit {
+        while let Ok(Ok(Some(frame))) = timeout(SOON, rx.recv()).await {
+            if let Frame::Exited(exit) = frame {
+                return exit;
+            }
+        }
+        self.words().await
+    }
+
+    /// What the shim left; processes without walls are killed when it left nothing.
+    async fn words(&self) -> Exit {
+        match shim::connect(&self.owner.folder(self.dyno)).await {
+            Ok(shim::Found::Ended(exit)) => exit,
+            Ok(shim::Found::Alive(_)) | Err(_) => Exit::Lost,
+        }
+    }
+}
+
+fn start_probe(p: Probe) -> Probing {
+    Box::pin(async move { timeout(p.boot_limit, probe::answer(&p)).await.is_ok() })
+}
+
+/// The probe's end; never, when there is none.
+async fn poll(probing: &mut Option<Probing>) -> bool {
+    match probing {
+        Some(p) => p.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(t: Option<Instant>) {
+    match t {
+        Some(t) => sleep_until(t).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A shim that takes nothing any more is noticed by its end.
+async fn send(tx: &mut FrameSender, frame: &Frame) {
+    let _ = timeout(SOON, tx.send(frame)).await;
+}

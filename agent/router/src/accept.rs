@@ -1,0 +1,82 @@
+//! Takes new connections from all listening sockets and gives each to the thread that has the fewest.
+
+use crate::thread::{Handle, Order};
+use crate::wire::Counted;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+
+/// Accepts until `stop` says true. `limit`: connections at once over all threads.
+pub(crate) async fn accept_all(
+    listeners: Vec<TcpListener>,
+    threads: Vec<Handle>,
+    limit: usize,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let threads = Rc::new(threads);
+    let mut tasks = tokio::task::JoinSet::new();
+    for listener in listeners {
+        listener.set_nonblocking(true)?;
+        // SAFETY: the std listener owns its descriptor, always returns the same one, and closes it only when the AsyncFd
+        // drops it, which deregisters first.
+        let listener = unsafe { AsyncFd::register(listener) }.map_err(|e| e.into_parts().1)?;
+        let (threads, mut stop) = (threads.clone(), stop.clone());
+        tasks.spawn_local(async move {
+            tokio::select! {
+                () = accept_one(&listener, &threads, limit) => {}
+                // a lost sender means stop as well
+                _ = stop.wait_for(|s| *s) => {}
+            }
+        });
+    }
+    while tasks.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn accept_one(listener: &AsyncFd<TcpListener>, threads: &[Handle], limit: usize) {
+    loop {
+        while threads
+            .iter()
+            .map(|t| t.connections.load(Relaxed))
+            .sum::<usize>()
+            >= limit
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let Ok(mut ready) = listener.readable().await else {
+            return;
+        };
+        match ready.try_io(|l| l.get_ref().accept()) {
+            Ok(Ok((stream, peer))) => hand_over(stream, peer, threads).await,
+            Ok(Err(e)) => {
+                // the client that left before it was served is no reason to pause
+                if e.kind() != io::ErrorKind::ConnectionAborted
+                    && e.kind() != io::ErrorKind::Interrupted
+                {
+                    tracing::warn!(
+                        "cannot accept connections: {e}. Trying again; raise the limit of open files."
+                    );
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+            Err(_would_block) => {}
+        }
+    }
+}
+
+async fn hand_over(stream: TcpStream, peer: SocketAddr, threads: &[Handle]) {
+    let fewest = threads.iter().min_by_key(|t| t.connections.load(Relaxed));
+    let Some(thread) = fewest else { return };
+    if stream.set_nonblocking(true).is_ok() {
+        let counted = Counted::new(&thread.connections);
+        // a thread that is gone has closed its side
+        let _ = thread
+            .orders
+            .send(Order::Serve(stream, peer, counted))
+            .await;
+    }
+}

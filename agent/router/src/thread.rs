@@ -1,0 +1,223 @@
+//! One serving thread: its runtime, what it owns alone, and the orders it takes from acceptor and control loop.
+
+use crate::config::Limits;
+use crate::flight::Flight;
+use crate::log::{Batch, Lines};
+use crate::pick::Dice;
+use crate::pool::Pool;
+use crate::slots::Slots;
+use crate::table::Table;
+use crate::wire::{Counted, Wire};
+use crate::{clock, conn};
+use arc_swap::ArcSwap;
+use hokku_model::DynoId;
+use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// What all threads see.
+pub(crate) struct Shared {
+    pub routes: ArcSwap<Table>,
+    pub limits: Limits,
+    pub trust_loopback: bool,
+}
+
+/// Orders to a thread.
+pub(crate) enum Order {
+    /// Serve this client.
+    Serve(TcpStream, SocketAddr, Counted),
+    /// There is a new table; answer when nothing here goes by the old one.
+    Look(oneshot::Sender<()>),
+    /// Ask this dyno's tunnels to close.
+    Close(DynoId),
+    /// End everything that is in flight to this dyno.
+    Cut(DynoId),
+    /// Finish what is in flight and end.
+    Stop,
+}
+
+/// What others hold of a thread.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    pub orders: mpsc::Sender<Order>,
+    /// Open client connections and tunnels.
+    pub connections: Arc<AtomicUsize>,
+}
+
+/// What a thread owns. Never leaves it.
+pub(crate) struct Ctx {
+    pub shared: Arc<Shared>,
+    pub connections: Arc<AtomicUsize>,
+    pub pool: RefCell<Pool>,
+    pub flights: RefCell<Slots<Rc<Flight>>>,
+    pub wires: RefCell<Slots<Arc<Wire>>>,
+    pub lines: RefCell<Lines>,
+    pub dice: Dice,
+    /// Rung after each new table.
+    pub changed: Notify,
+    /// Rung when the router stops.
+    pub stop: Notify,
+    stopping: Cell<bool>,
+    /// Rung when there is something to sweep again.
+    busy: Notify,
+    coarse: Cell<u64>,
+}
+
+impl Ctx {
+    /// Milliseconds, as of the last sweep.
+    pub fn coarse_ms(&self) -> u64 {
+        self.coarse.get()
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.flights.borrow().is_empty()
+            && self.wires.borrow().is_empty()
+            && self.pool.borrow().is_empty()
+            && self.lines.borrow().is_empty()
+    }
+
+    fn flights_to(&self, dyno: DynoId) -> Vec<Rc<Flight>> {
+        self.flights
+            .borrow()
+            .iter()
+            .filter(|f| f.is_for(dyno))
+            .cloned()
+            .collect()
+    }
+
+    fn sweep(&self) {
+        let limits = &self.shared.limits;
+        let now = clock::ms();
+        self.coarse.set(now);
+        for flight in self.flights.borrow().iter() {
+            flight.check(now, limits);
+        }
+        for wire in self.wires.borrow().iter() {
+            if wire.is_overdue(now, limits) {
+                wire.shut();
+            }
+        }
+        self.pool.borrow_mut().sweep(limits);
+        self.lines.borrow_mut().hand_over();
+    }
+}
+
+/// Starts a thread.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(crate) fn start(
+    number: usize,
+    shared: Arc<Shared>,
+    writer: SyncSender<Batch>,
+) -> std::io::Result<(Handle, std::thread::JoinHandle<()>)> {
+    let (orders, inbox) = mpsc::channel(1024);
+    let connections = Arc::new(AtomicUsize::new(0));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let count = connections.clone();
+    let thread = std::thread::Builder::new()
+        .name(format!("router-{number}"))
+        .spawn(move || {
+            let ctx = Rc::new(Ctx {
+                shared,
+                connections: count,
+                pool: RefCell::new(Pool::new()),
+                flights: RefCell::new(Slots::new()),
+                wires: RefCell::new(Slots::new()),
+                lines: RefCell::new(Lines::new(writer)),
+                dice: Dice::new(),
+                changed: Notify::new(),
+                stop: Notify::new(),
+                stopping: Cell::new(false),
+                busy: Notify::new(),
+                coarse: Cell::new(clock::ms()),
+            });
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, live(ctx.clone(), inbox));
+            // dropping the tasks concludes what was cut
+            drop(local);
+            ctx.lines.borrow_mut().hand_over();
+        })?;
+    Ok((
+        Handle {
+            orders,
+            connections,
+        },
+        thread,
+    ))
+}
+
+async fn live(ctx: Rc<Ctx>, mut inbox: mpsc::Receiver<Order>) {
+    tokio::task::spawn_local(sweep_on(ctx.clone()));
+    while let Some(order) = inbox.recv().await {
+        if let Order::Stop = order {
+            break;
+        }
+        obey(&ctx, order);
+    }
+    drain(&ctx, inbox).await;
+}
+
+fn obey(ctx: &Rc<Ctx>, order: Order) {
+    match order {
+        Order::Serve(stream, peer, counted) => {
+            ctx.busy.notify_one();
+            conn::serve(ctx, stream, peer, counted);
+        }
+        Order::Look(seen) => {
+            ctx.pool.borrow_mut().sweep(&ctx.shared.limits);
+            ctx.changed.notify_waiters();
+            // nobody waits for the answer of a thread that took too long
+            let _ = seen.send(());
+        }
+        Order::Close(dyno) => ctx.flights_to(dyno).iter().for_each(|f| f.ask_to_close()),
+        Order::Cut(dyno) => ctx.flights_to(dyno).iter().for_each(|f| f.cut()),
+        // given once
+        Order::Stop => {}
+    }
+}
+
+/// Lets requests finish and ends tunnels, for as long as the limit allows. Orders are still obeyed.
+async fn drain(ctx: &Rc<Ctx>, mut inbox: mpsc::Receiver<Order>) {
+    ctx.stopping.set(true);
+    ctx.stop.notify_waiters();
+    let all = || ctx.flights.borrow().iter().cloned().collect::<Vec<_>>();
+    all().iter().for_each(|f| f.ask_to_close());
+    let end = clock::ms()
+        .saturating_add(u64::try_from(ctx.shared.limits.stop.as_millis()).unwrap_or(u64::MAX));
+    while ctx.connections.load(Relaxed) > 0 && clock::ms() < end {
+        while let Ok(order) = inbox.try_recv() {
+            obey(ctx, order);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    all().iter().for_each(|f| f.cut());
+    // a few turns for the tasks to answer
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn sweep_on(ctx: Rc<Ctx>) {
+    let tick = ctx.shared.limits.tick();
+    loop {
+        if ctx.is_quiet() {
+            ctx.busy.notified().await;
+            ctx.coarse.set(clock::ms());
+        }
+        tokio::time::sleep(tick).await;
+        ctx.sweep();
+    }
+}

@@ -1,0 +1,11 @@
+//! The router against real sockets.
+
+mod codes;
+mod control;
+mod drain;
+mod head;
+mod retry;
+mod rig;
+mod streams;
+mod swap;
+mod websockets;
