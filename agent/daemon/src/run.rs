@@ -5,6 +5,7 @@ use crate::{
     build::Builder,
     config::Config,
     control::{self, Control, Ears, Hands},
+    git,
     logs::Logs,
     ops::Ops,
     router::{self, Link},
@@ -62,7 +63,12 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         std::process::id().to_string(),
     )?;
 
-    let capability = sys::detect::detect(&program("hokku-shim")?, &config.data_dir.join("run/try"), config.first_uid).await?;
+    let capability = sys::detect::detect(
+        &program("hokku-shim")?,
+        &config.data_dir.join("run/try"),
+        config.first_uid,
+    )
+    .await?;
     for notice in &capability.notices {
         tracing::warn!("{notice}");
     }
@@ -108,7 +114,11 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         shutdown: shutdown.clone(),
     };
     let control = tokio::spawn(Control::run(hands, ears));
-    let state = api::ApiState::new(config.clone(), ops, handle, capability.notices);
+    let myself = std::env::current_exe().context("can't find the agent's own program file")?;
+    let git = git::Git::new(config.clone(), ops.clone(), handle.clone(), myself);
+    tokio::spawn(git::keep(git.clone(), shutdown.clone()));
+    let state = api::ApiState::new(config.clone(), ops, handle, capability.notices)
+        .beside(git::routes(git));
     let api = tokio::spawn(api::serve(state, listener, shutdown));
     fs::write(
         config.data_dir.join("run/api.addr"),
@@ -222,7 +232,8 @@ pub fn router(
         nix::unistd::setresgid(group, group, group).context("can't become the router's group")?;
         nix::unistd::setresuid(id, id, id).context("can't become the router's user")?;
     }
-    let mut config = hokku_router::Config::new("router.sock".into(), "routes.json".into(), "logs".into());
+    let mut config =
+        hokku_router::Config::new("router.sock".into(), "routes.json".into(), "logs".into());
     config.listeners = listeners;
     if let Some(threads) = threads {
         config.threads = threads;

@@ -49,7 +49,11 @@ async fn deploy(world: &World, app: &hokku_model::app::App, digit: char) -> u32 
     let slug = slug(digit);
     let commit = slug.commit.clone();
     let ann = Actor::new("ann@example.org");
-    let made = world.ops.release_from_build(&ann, app.id, slug, &commit).await.unwrap();
+    let made = world
+        .ops
+        .release_from_build(&ann, app.id, slug, &commit)
+        .await
+        .unwrap();
     let version = made.release.version;
     world.ops.promote(app.id, version).await.unwrap();
     version
@@ -78,11 +82,21 @@ async fn who_may_ask() {
         let basic = Client {
             world: &w,
             unix: false,
-            authorization: Some(format!("Basic {}", STANDARD.encode(format!("{user}:{token}")))),
+            authorization: Some(format!(
+                "Basic {}",
+                STANDARD.encode(format!("{user}:{token}"))
+            )),
         };
-        assert_eq!(basic.get("/account").await.json()["email"], "ann@example.org");
+        assert_eq!(
+            basic.get("/account").await.json()["email"],
+            "ann@example.org"
+        );
     }
-    for authorization in [None, Some("Bearer wrong".to_owned()), Some("Basic ???".into())] {
+    for authorization in [
+        None,
+        Some("Bearer wrong".to_owned()),
+        Some("Basic ???".into()),
+    ] {
         for unix in [false, true] {
             if unix && authorization.is_none() {
                 continue;
@@ -99,7 +113,13 @@ async fn who_may_ask() {
         }
     }
     // tokens are made, listed and ended
-    let made = ann.ok("POST", "/oauth/authorizations", json!({"description": "ci"})).await;
+    let made = ann
+        .ok(
+            "POST",
+            "/oauth/authorizations",
+            json!({"description": "ci"}),
+        )
+        .await;
     let secret = made["access_token"]["token"].as_str().unwrap().to_owned();
     let ci = Client {
         world: &w,
@@ -113,7 +133,12 @@ async fn who_may_ask() {
     ann.ok("DELETE", &path, json!({})).await;
     assert_eq!(ci.get("/account").await.status, 401);
     let for_bob = json!({"email": "bob@example.org"});
-    assert_eq!(ann.ask("POST", "/oauth/authorizations", for_bob.clone()).await.status, 403);
+    assert_eq!(
+        ann.ask("POST", "/oauth/authorizations", for_bob.clone())
+            .await
+            .status,
+        403
+    );
     let bob = root(&w).ok("POST", "/oauth/authorizations", for_bob).await;
     assert_eq!(bob["user"]["email"], "bob@example.org");
 }
@@ -128,8 +153,16 @@ async fn the_unix_socket_does_not_take_strangers_for_root() {
     let mut stranger = tokio::process::Command::new("curl");
     stranger.uid(65534).gid(65534);
     let socket = w.config.socket();
-    let ask = stranger.args(["-s", "--unix-socket", socket.to_str().unwrap(), "http://x/account"]);
-    let out = ask.output().await.expect("this test needs curl: apt-get install curl");
+    let ask = stranger.args([
+        "-s",
+        "--unix-socket",
+        socket.to_str().unwrap(),
+        "http://x/account",
+    ]);
+    let out = ask
+        .output()
+        .await
+        .expect("this test needs curl: apt-get install curl");
     let text = String::from_utf8_lossy(&out.stdout);
     assert!(text.contains("unauthorized"), "{text}");
 }
@@ -138,7 +171,13 @@ async fn the_unix_socket_does_not_take_strangers_for_root() {
 async fn apps_are_made_found_changed_and_destroyed() {
     let w = World::new().await;
     let c = ann(&w).await;
-    let answer = c.ask("POST", "/apps", json!({"name": "myapp", "region": "us", "x": [1]})).await;
+    let answer = c
+        .ask(
+            "POST",
+            "/apps",
+            json!({"name": "myapp", "region": "us", "x": [1]}),
+        )
+        .await;
     assert_eq!(answer.status, 201);
     let app = answer.json();
     assert_eq!(app["git_url"], format!("http://{}/myapp.git", w.addr));
@@ -151,15 +190,24 @@ async fn apps_are_made_found_changed_and_destroyed() {
     assert_eq!(c.get("/users/~/apps").await.json(), json!([app]));
     for name in ["myapp", "My App", "a"] {
         let no = c.ask("POST", "/apps", json!({"name": name})).await;
-        assert_eq!((no.status.as_u16(), no.json()["id"].clone()), (422, json!("invalid_params")));
+        assert_eq!(
+            (no.status.as_u16(), no.json()["id"].clone()),
+            (422, json!("invalid_params"))
+        );
     }
     let generated = c.ok("POST", "/apps", json!({})).await;
     assert!(generated["name"].as_str().unwrap().len() > 3);
     let changed = json!({"name": "newname", "maintenance": true});
     let renamed = c.ok("PATCH", "/apps/myapp", changed).await;
-    assert_eq!((&renamed["name"], &renamed["maintenance"]), (&json!("newname"), &json!(true)));
+    assert_eq!(
+        (&renamed["name"], &renamed["maintenance"]),
+        (&json!("newname"), &json!(true))
+    );
     let gone = c.get("/apps/myapp").await;
-    assert_eq!(gone.json(), json!({"id": "not_found", "message": "Couldn't find that app.", "resource": "app"}));
+    assert_eq!(
+        gone.json(),
+        json!({"id": "not_found", "message": "Couldn't find that app.", "resource": "app"})
+    );
     for (path, status) in [
         ("addons", 200),
         ("features", 200),
@@ -171,7 +219,10 @@ async fn apps_are_made_found_changed_and_destroyed() {
         let answer = c.get(&format!("/apps/newname/{path}")).await;
         assert_eq!(answer.status, status, "{path}: {}", answer.text);
     }
-    assert_eq!(c.get("/apps/newname/domains").await.json()[0]["hostname"], "newname.localhost");
+    assert_eq!(
+        c.get("/apps/newname/domains").await.json()[0]["hostname"],
+        "newname.localhost"
+    );
     c.ok("DELETE", "/apps/newname", json!({})).await;
     assert_eq!(c.get("/apps/newname").await.status, 404);
 }
@@ -182,61 +233,133 @@ async fn config_formation_and_releases() {
     let app = w.app("myapp").await;
     let c = ann(&w).await;
     let odd = "a\n'\"$x ü\u{1F600}";
-    let vars = c.ok("PATCH", "/apps/myapp/config-vars", json!({"ODD": odd, "EMPTY": "", "GONE": "1"})).await;
+    let vars = c
+        .ok(
+            "PATCH",
+            "/apps/myapp/config-vars",
+            json!({"ODD": odd, "EMPTY": "", "GONE": "1"}),
+        )
+        .await;
     assert_eq!(vars, json!({"ODD": odd, "EMPTY": "", "GONE": "1"}));
-    c.ok("PATCH", "/apps/myapp/config-vars", json!({"GONE": null})).await;
-    assert_eq!(c.get("/apps/myapp/config-vars").await.json(), json!({"ODD": odd, "EMPTY": ""}));
-    let wrong = c.ask("PATCH", "/apps/myapp/config-vars", json!({"A": "1", "B": 2})).await;
-    assert!(wrong.status == 422 && wrong.message().contains("\"B\""), "{}", wrong.text);
-    assert_eq!(c.get("/apps/myapp/config-vars").await.json()["A"], Value::Null);
+    c.ok("PATCH", "/apps/myapp/config-vars", json!({"GONE": null}))
+        .await;
+    assert_eq!(
+        c.get("/apps/myapp/config-vars").await.json(),
+        json!({"ODD": odd, "EMPTY": ""})
+    );
+    let wrong = c
+        .ask(
+            "PATCH",
+            "/apps/myapp/config-vars",
+            json!({"A": "1", "B": 2}),
+        )
+        .await;
+    assert!(
+        wrong.status == 422 && wrong.message().contains("\"B\""),
+        "{}",
+        wrong.text
+    );
+    assert_eq!(
+        c.get("/apps/myapp/config-vars").await.json()["A"],
+        Value::Null
+    );
 
     let v4 = deploy(&w, &app, '1').await;
     let v5 = deploy(&w, &app, '2').await;
     assert_eq!((v4, v5), (4, 5));
-    let range = c.request("GET", "/apps/myapp/releases").header("range", "version ..; order=desc,max=2");
+    let range = c
+        .request("GET", "/apps/myapp/releases")
+        .header("range", "version ..; order=desc,max=2");
     let answer = c.send(range.body(Body::empty()).unwrap()).await;
     assert_eq!(answer.status, 206);
     let versions = |j: &Value| -> Vec<u64> {
-        j.as_array().unwrap().iter().map(|r| r["version"].as_u64().unwrap()).collect()
+        j.as_array()
+            .unwrap()
+            .iter()
+            .map(|r| r["version"].as_u64().unwrap())
+            .collect()
     };
     assert_eq!(versions(&answer.json()), [5, 4]);
     let next = answer.headers["next-range"].to_str().unwrap();
-    let rest = c.request("GET", "/apps/myapp/releases").header("range", next);
+    let rest = c
+        .request("GET", "/apps/myapp/releases")
+        .header("range", next);
     let rest = c.send(rest.body(Body::empty()).unwrap()).await;
     assert_eq!(versions(&rest.json()), [3, 2]);
-    assert_eq!(versions(&c.get("/apps/myapp/releases").await.json()), [1, 2, 3, 4, 5]);
-    let bad = c.request("GET", "/apps/myapp/releases").header("range", "nonsense");
+    assert_eq!(
+        versions(&c.get("/apps/myapp/releases").await.json()),
+        [1, 2, 3, 4, 5]
+    );
+    let bad = c
+        .request("GET", "/apps/myapp/releases")
+        .header("range", "nonsense");
     assert_eq!(c.send(bad.body(Body::empty()).unwrap()).await.status, 416);
     let shown = c.get("/apps/myapp/releases/v5").await.json();
-    assert_eq!((&shown["current"], &shown["status"]), (&json!(true), &json!("succeeded")));
+    assert_eq!(
+        (&shown["current"], &shown["status"]),
+        (&json!(true), &json!("succeeded"))
+    );
     assert_eq!(c.get("/apps/myapp/releases/5").await.json(), shown);
     let by_id = format!("/apps/myapp/releases/{}", shown["id"].as_str().unwrap());
     assert_eq!(c.get(&by_id).await.json(), shown);
-    assert_eq!(c.get("/apps/myapp/releases/2/config-vars").await.json()["GONE"], "1");
-    assert_eq!(c.get("/apps/myapp/releases/99").await.json()["resource"], "release");
+    assert_eq!(
+        c.get("/apps/myapp/releases/2/config-vars").await.json()["GONE"],
+        "1"
+    );
+    assert_eq!(
+        c.get("/apps/myapp/releases/99").await.json()["resource"],
+        "release"
+    );
 
-    let back = c.ask("POST", "/apps/myapp/releases", json!({"release": "v4"})).await;
+    let back = c
+        .ask("POST", "/apps/myapp/releases", json!({"release": "v4"}))
+        .await;
     assert_eq!(back.status, 201, "{}", back.text);
     assert_eq!(back.json()["description"], "Rollback to v4");
-    w.ops.abandon(app.id, 6, "web.1 listened on 3000").await.unwrap();
+    w.ops
+        .abandon(app.id, 6, "web.1 listened on 3000")
+        .await
+        .unwrap();
     let failed = c.get("/apps/myapp/releases/6").await.json();
     let url = failed["output_stream_url"].as_str().unwrap();
     let path = url.strip_prefix(&format!("http://{}", w.addr)).unwrap();
-    let nobody = Client { world: &w, unix: false, authorization: None };
+    let nobody = Client {
+        world: &w,
+        unix: false,
+        authorization: None,
+    };
     assert_eq!(nobody.get(path).await.text, "web.1 listened on 3000\n");
     assert_eq!(nobody.get(&format!("{path}x")).await.status, 404);
-    assert_eq!(c.ask("POST", "/apps/myapp/releases", json!({})).await.status, 422);
+    assert_eq!(
+        c.ask("POST", "/apps/myapp/releases", json!({}))
+            .await
+            .status,
+        422
+    );
 
     let updates = json!({"updates": [{"type": "web", "quantity": "3", "size": "Standard-2X"}, {"type": "worker", "quantity": "+1"}]});
     let scaled = c.ok("PATCH", "/apps/myapp/formation", updates).await;
-    let text: Vec<_> = scaled.as_array().unwrap().iter().map(|f| format!("{}={}", f["type"], f["quantity"])).collect();
+    let text: Vec<_> = scaled
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| format!("{}={}", f["type"], f["quantity"]))
+        .collect();
     assert_eq!(text, ["\"web\"=3", "\"worker\"=1"]);
-    let one = c.ok("PATCH", "/apps/myapp/formation/web", json!({"quantity": 2})).await;
+    let one = c
+        .ok("PATCH", "/apps/myapp/formation/web", json!({"quantity": 2}))
+        .await;
     assert_eq!(one["quantity"], 2);
     assert_eq!(c.get("/apps/myapp/formation/web").await.json(), one);
     assert_eq!(c.get("/apps/myapp/formation/nope").await.status, 404);
     for quantity in [json!(-1), json!([]), json!("x"), json!(1e9)] {
-        let no = c.ask("PATCH", "/apps/myapp/formation/web", json!({"quantity": quantity})).await;
+        let no = c
+            .ask(
+                "PATCH",
+                "/apps/myapp/formation/web",
+                json!({"quantity": quantity}),
+            )
+            .await;
         assert_eq!(no.status, 422, "{}", no.text);
     }
 
@@ -251,7 +374,10 @@ async fn config_formation_and_releases() {
     ] {
         assert!(lines.contains(&line), "{line}: {lines:?}");
     }
-    assert!(!lines.iter().any(|l| l.contains('$')), "no values in the log");
+    assert!(
+        !lines.iter().any(|l| l.contains('$')),
+        "no values in the log"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -267,22 +393,35 @@ async fn dynos_are_run_restarted_and_stopped() {
     assert_eq!(dyno["name"], "run.1000");
     assert_eq!(dyno["release"]["version"], 1);
     let attach = dyno["attach_url"].as_str().unwrap();
-    assert!(attach.starts_with("/hokku/apps/myapp/dynos/") && attach.contains("secret="), "{attach}");
+    assert!(
+        attach.starts_with("/hokku/apps/myapp/dynos/") && attach.contains("secret="),
+        "{attach}"
+    );
     {
         let runs = w.control.runs.lock().unwrap();
         assert_eq!((runs[0].pty, runs[0].attach), (Some((50, 132)), true));
         assert_eq!(runs[0].user, "ann@example.org");
     }
     // the link is for this dyno alone, and for a WebSocket
-    let nobody = Client { world: &w, unix: false, authorization: None };
+    let nobody = Client {
+        world: &w,
+        unix: false,
+        authorization: None,
+    };
     assert_eq!(nobody.get(attach).await.status, 426);
     let other = attach.replace("3e8/", "3e9/");
     assert_ne!(other, attach);
     assert_eq!(nobody.get(&other).await.status, 404);
-    assert_eq!(nobody.get(attach.split('?').next().unwrap()).await.status, 404);
+    assert_eq!(
+        nobody.get(attach.split('?').next().unwrap()).await.status,
+        404
+    );
     let detached = json!({"argv": ["a b", "$x"], "type": "job", "time_to_live": 60});
     let detached = c.ok("POST", "/apps/myapp/dynos", detached).await;
-    assert_eq!((&detached["name"], &detached["attach_url"]), (&json!("job.1001"), &Value::Null));
+    assert_eq!(
+        (&detached["name"], &detached["attach_url"]),
+        (&json!("job.1001"), &Value::Null)
+    );
 
     let view = |name: &str, id: u128, oneoff: bool| hokku_agent::control::DynoView {
         record: hokku_model::dyno::DynoRecord {
@@ -304,23 +443,72 @@ async fn dynos_are_run_restarted_and_stopped() {
     };
     *w.control.dynos.lock().unwrap() = vec![view("run.1234", 5, true), view("web.1", 6, false)];
     let list = c.get("/apps/myapp/dynos").await.json();
-    assert_eq!((&list[1]["name"], &list[1]["state"], &list[1]["release"]["version"]), (&json!("web.1"), &json!("up"), &json!(2)));
+    assert_eq!(
+        (
+            &list[1]["name"],
+            &list[1]["state"],
+            &list[1]["release"]["version"]
+        ),
+        (&json!("web.1"), &json!("up"), &json!(2))
+    );
     assert_eq!(c.get("/apps/myapp/dynos/web.1").await.json(), list[1]);
-    assert_eq!(c.get("/apps/myapp/dynos/web.7").await.json()["resource"], "dyno");
-    for path in ["dynos", "dynos/web", "dynos/web.1", "formations/worker", "dynos/run.1234"] {
-        let answer = c.ask("DELETE", &format!("/apps/myapp/{path}"), json!({})).await;
+    assert_eq!(
+        c.get("/apps/myapp/dynos/web.7").await.json()["resource"],
+        "dyno"
+    );
+    for path in [
+        "dynos",
+        "dynos/web",
+        "dynos/web.1",
+        "formations/worker",
+        "dynos/run.1234",
+    ] {
+        let answer = c
+            .ask("DELETE", &format!("/apps/myapp/{path}"), json!({}))
+            .await;
         assert_eq!(answer.status, 202, "{path}: {}", answer.text);
     }
     let restarts = w.ops.app(app.id).await.unwrap().restarts;
-    assert!(restarts.all.0 > 0 && restarts.by_dyno.contains_key("web.1") && restarts.by_type.len() == 2, "{restarts:?}");
-    assert_eq!(c.ask("POST", "/apps/myapp/dynos/web.1/actions/stop", json!({})).await.status, 202);
-    assert_eq!(c.ask("POST", "/apps/myapp/formations/web/actions/stop", json!({})).await.status, 202);
-    assert_eq!(c.ask("POST", "/apps/myapp/dynos/web.9/actions/stop", json!({})).await.status, 404);
-    until("three were stopped", || w.control.stopped.lock().unwrap().len() == 3).await;
-    let ids: Vec<u128> = w.control.stopped.lock().unwrap().iter().map(|d| d.0).collect();
+    assert!(
+        restarts.all.0 > 0 && restarts.by_dyno.contains_key("web.1") && restarts.by_type.len() == 2,
+        "{restarts:?}"
+    );
+    assert_eq!(
+        c.ask("POST", "/apps/myapp/dynos/web.1/actions/stop", json!({}))
+            .await
+            .status,
+        202
+    );
+    assert_eq!(
+        c.ask("POST", "/apps/myapp/formations/web/actions/stop", json!({}))
+            .await
+            .status,
+        202
+    );
+    assert_eq!(
+        c.ask("POST", "/apps/myapp/dynos/web.9/actions/stop", json!({}))
+            .await
+            .status,
+        404
+    );
+    until("three were stopped", || {
+        w.control.stopped.lock().unwrap().len() == 3
+    })
+    .await;
+    let ids: Vec<u128> = w
+        .control
+        .stopped
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|d| d.0)
+        .collect();
     assert_eq!(ids, [5, 6, 6]);
     let status = c.get("/hokku/status").await.json();
-    assert_eq!((&status["dynos"], &status["apps"], &status["router_up"]), (&json!(2), &json!(1), &json!(false)));
+    assert_eq!(
+        (&status["dynos"], &status["apps"], &status["router_up"]),
+        (&json!(2), &json!(1), &json!(false))
+    );
     assert_eq!(status["notices"], json!(["no cgroups"]));
 }
 
@@ -329,45 +517,79 @@ async fn logs_are_read_tailed_and_resumed() {
     let w = World::new().await;
     let app = w.app("myapp").await;
     let c = ann(&w).await;
-    let nobody = Client { world: &w, unix: false, authorization: None };
+    let nobody = Client {
+        world: &w,
+        unix: false,
+        authorization: None,
+    };
     let session = async |body: Value| {
         let made = c.ok("POST", "/apps/myapp/log-sessions", body).await;
         let url = made["logplex_url"].as_str().unwrap().to_owned();
-        url.strip_prefix(&format!("http://{}", w.addr)).unwrap().to_owned()
+        url.strip_prefix(&format!("http://{}", w.addr))
+            .unwrap()
+            .to_owned()
     };
     for i in 0..5 {
         w.logs.write(app.id, "app", "web.1", &format!("line {i}"));
         w.logs.write(app.id, "heroku", "router", "at=info");
     }
-    let plain = nobody.get(&session(json!({"lines": 2, "dyno": "web"})).await).await;
+    let plain = nobody
+        .get(&session(json!({"lines": 2, "dyno": "web"})).await)
+        .await;
     assert_eq!(plain.headers["content-type"], "text/plain; charset=utf-8");
-    let texts: Vec<_> = plain.text.lines().map(|l| l.get(33..).unwrap_or(l)).collect();
+    let texts: Vec<_> = plain
+        .text
+        .lines()
+        .map(|l| l.get(33..).unwrap_or(l))
+        .collect();
     assert_eq!(texts, ["app[web.1]: line 3", "app[web.1]: line 4"]);
 
     let path = session(json!({"tail": true, "source": "app", "dyno": "web.1"})).await;
     let events = |last: Option<&str>| {
-        let mut r = nobody.request("GET", &path).header("accept", "text/event-stream");
+        let mut r = nobody
+            .request("GET", &path)
+            .header("accept", "text/event-stream");
         if let Some(id) = last {
             r = r.header("last-event-id", id);
         }
         r.body(Body::empty()).unwrap()
     };
     let answer = nobody.open(events(None)).await;
-    assert_eq!(answer.headers()["content-type"], "text/event-stream; charset=utf-8");
+    assert_eq!(
+        answer.headers()["content-type"],
+        "text/event-stream; charset=utf-8"
+    );
     let mut body = http_body_util::BodyStream::new(answer.into_body());
     let seen = read_until(&mut body, "line 4").await;
-    assert!(seen.starts_with("retry: 1\n\n") && seen.contains("data: 2"), "{seen}");
+    assert!(
+        seen.starts_with("retry: 1\n\n") && seen.contains("data: 2"),
+        "{seen}"
+    );
     w.logs.write(app.id, "app", "web.1", "while it is read");
     read_until(&mut body, "while it is read").await;
     let third = seen.split("id: ").nth(3).unwrap().lines().next().unwrap();
     drop(body);
     w.logs.write(app.id, "app", "web.1", "while nobody reads");
-    let mut body = http_body_util::BodyStream::new(nobody.open(events(Some(third))).await.into_body());
+    let mut body =
+        http_body_util::BodyStream::new(nobody.open(events(Some(third))).await.into_body());
     let seen = read_until(&mut body, "while nobody reads").await;
-    let texts: Vec<_> = seen.lines().filter_map(|l| l.split_once("app[web.1]: ")).map(|l| l.1).collect();
-    assert_eq!(texts, ["line 3", "line 4", "while it is read", "while nobody reads"]);
-    let wrong = c.ask("POST", "/apps/myapp/log-sessions", json!({"lines": "many"})).await;
-    assert!(wrong.status == 422 && wrong.message().contains("lines"), "{}", wrong.text);
+    let texts: Vec<_> = seen
+        .lines()
+        .filter_map(|l| l.split_once("app[web.1]: "))
+        .map(|l| l.1)
+        .collect();
+    assert_eq!(
+        texts,
+        ["line 3", "line 4", "while it is read", "while nobody reads"]
+    );
+    let wrong = c
+        .ask("POST", "/apps/myapp/log-sessions", json!({"lines": "many"}))
+        .await;
+    assert!(
+        wrong.status == 422 && wrong.message().contains("lines"),
+        "{}",
+        wrong.text
+    );
     w.ops.destroy_app(&Actor::root(), app.id).await.unwrap();
     assert_eq!(nobody.get(&path).await.status, 404);
 }
@@ -384,12 +606,29 @@ async fn ssh_keys() {
         .expect("this test needs ssh-keygen: apt-get install openssh-client");
     assert!(out.success());
     let public = std::fs::read_to_string(w.path("key.pub")).unwrap();
-    let key = c.ok("POST", "/account/keys", json!({"public_key": public.trim()})).await;
-    assert_eq!((&key["comment"], &key["email"]), (&json!("laptop"), &json!("ann@example.org")));
+    let key = c
+        .ok(
+            "POST",
+            "/account/keys",
+            json!({"public_key": public.trim()}),
+        )
+        .await;
+    assert_eq!(
+        (&key["comment"], &key["email"]),
+        (&json!("laptop"), &json!("ann@example.org"))
+    );
     let fingerprint = key["fingerprint"].as_str().unwrap();
-    let path = format!("/account/keys/{}", fingerprint.replace('/', "%2F").replace('+', "%2B"));
+    let path = format!(
+        "/account/keys/{}",
+        fingerprint.replace('/', "%2F").replace('+', "%2B")
+    );
     assert_eq!(c.get(&path).await.json(), key);
-    assert_eq!(c.ask("POST", "/account/keys", json!({"public_key": "nonsense"})).await.status, 422);
+    assert_eq!(
+        c.ask("POST", "/account/keys", json!({"public_key": "nonsense"}))
+            .await
+            .status,
+        422
+    );
     c.ok("DELETE", &path, json!({})).await;
     assert_eq!(c.get("/account/keys").await.json(), json!([]));
 }
@@ -407,29 +646,69 @@ async fn hostile_input_gets_words_and_never_a_500() {
     let large = c.ask("POST", "/apps", large).await;
     assert!(large.status == 413 && large.json()["id"] == "request_too_large");
     let paths = [
-        "/apps/%00", "/apps/%ff", "/apps/..%2f..", "/apps/myapp/releases/-1", "/apps/myapp/releases/99999999999999",
-        "/apps/myapp/dynos/%F0%9F%98%80", "/apps/myapp/formation/a%20b", "/apps/myapp/builds/x", "/account/keys/%2F",
-        "/oauth/authorizations/x", "/hokku/streams/x.y", "/hokku/apps/a/dynos/b/attach?secret=%ff", "/myapp.git/info/refs",
-        "/myapp.git/info/refs?service=git-evil-pack", "/..git/info/refs?service=git-upload-pack",
-        "/%2e%2e.git/info/refs?service=git-upload-pack", "/hokku/git/ssh", "/hokku/git/pre-receive",
+        "/apps/%00",
+        "/apps/%ff",
+        "/apps/..%2f..",
+        "/apps/myapp/releases/-1",
+        "/apps/myapp/releases/99999999999999",
+        "/apps/myapp/dynos/%F0%9F%98%80",
+        "/apps/myapp/formation/a%20b",
+        "/apps/myapp/builds/x",
+        "/account/keys/%2F",
+        "/oauth/authorizations/x",
+        "/hokku/streams/x.y",
+        "/hokku/apps/a/dynos/b/attach?secret=%ff",
+        "/myapp.git/info/refs",
+        "/myapp.git/info/refs?service=git-evil-pack",
+        "/..git/info/refs?service=git-upload-pack",
+        "/%2e%2e.git/info/refs?service=git-upload-pack",
+        "/hokku/git/ssh",
+        "/hokku/git/pre-receive",
     ];
-    let bodies = ["", "{", "[]", "null", "\u{0}", "{\"name\":{}}", "{\"updates\":[{}]}", "{\"release\":[]}", "{\"A\":\"\\u0000\"}"];
+    let bodies = [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\u{0}",
+        "{\"name\":{}}",
+        "{\"updates\":[{}]}",
+        "{\"release\":[]}",
+        "{\"A\":\"\\u0000\"}",
+    ];
     for path in paths {
         for method in ["GET", "POST", "PATCH", "DELETE"] {
             let r = c.request(method, path).body(Body::from("{}")).unwrap();
             let answer = c.send(r).await;
-            assert!(answer.status.is_client_error(), "{method} {path}: {} {}", answer.status, answer.text);
+            assert!(
+                answer.status.is_client_error(),
+                "{method} {path}: {} {}",
+                answer.status,
+                answer.text
+            );
             if !path.contains(".git") && !path.contains("/git/") {
                 answer.message();
             }
         }
     }
-    for path in ["/apps", "/apps/myapp", "/apps/myapp/config-vars", "/apps/myapp/formation", "/apps/myapp/releases", "/apps/myapp/dynos", "/account/keys"] {
+    for path in [
+        "/apps",
+        "/apps/myapp",
+        "/apps/myapp/config-vars",
+        "/apps/myapp/formation",
+        "/apps/myapp/releases",
+        "/apps/myapp/dynos",
+        "/account/keys",
+    ] {
         for method in ["POST", "PATCH"] {
             for body in bodies {
                 let r = c.request(method, path).body(Body::from(body)).unwrap();
                 let answer = c.send(r).await;
-                assert!(answer.status.as_u16() < 500, "{method} {path} {body}: {}", answer.text);
+                assert!(
+                    answer.status.as_u16() < 500,
+                    "{method} {path} {body}: {}",
+                    answer.text
+                );
             }
         }
     }
@@ -453,8 +732,16 @@ async fn the_end_is_orderly() {
     let mut w = World::new().await;
     let app = w.app("myapp").await;
     let c = ann(&w).await;
-    let made = c.ok("POST", "/apps/myapp/log-sessions", json!({"tail": true})).await;
-    let path = made["logplex_url"].as_str().unwrap().rsplit_once("/hokku").unwrap().1.to_owned();
+    let made = c
+        .ok("POST", "/apps/myapp/log-sessions", json!({"tail": true}))
+        .await;
+    let path = made["logplex_url"]
+        .as_str()
+        .unwrap()
+        .rsplit_once("/hokku")
+        .unwrap()
+        .1
+        .to_owned();
     let answer = c.get_stream(&format!("/hokku{path}")).await;
     w.logs.write(app.id, "app", "web.1", "there");
     let mut body = http_body_util::BodyStream::new(answer.into_body());

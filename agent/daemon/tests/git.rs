@@ -3,13 +3,7 @@
 mod support;
 
 use hokku_agent::ops::Actor;
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::Stdio,
-    time::Duration,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Stdio, time::Duration};
 use support::{Tree, World, until};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
@@ -22,7 +16,10 @@ async fn http(world: &World, app: &str) -> (String, Tree) {
 /// The commit that a ref of the agent's repository is at; empty when there is none.
 async fn at(tree: &Tree, url: &str, name: &str) -> String {
     let text = tree.ok(&["ls-remote", url, name]).await;
-    text.split_whitespace().next().unwrap_or_default().to_owned()
+    text.split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// What Ctrl-C does, to git and all it has started. With SIGTERM: SIGINT is ignored where tests run in the background.
@@ -43,28 +40,50 @@ async fn a_push_is_built_and_can_be_cloned() {
     assert_eq!(at(&tree, &url, "refs/heads/main").await, first);
     assert!(!at(&tree, &url, "refs/tags/v1").await.is_empty());
     let seen = w.pushed();
-    assert_eq!((seen[0].app, seen[0].commit.as_str()), (app.id, first.as_str()));
+    assert_eq!(
+        (seen[0].app, seen[0].commit.as_str()),
+        (app.id, first.as_str())
+    );
     assert_eq!(seen[0].user, "ann@example.org");
     tree.ok(&["clone", "-q", &url, "copy"]).await;
-    assert_eq!(fs::read_to_string(tree.at.join("copy/order")).unwrap(), "ok");
+    assert_eq!(
+        fs::read_to_string(tree.at.join("copy/order")).unwrap(),
+        "ok"
+    );
     // a history with enough branches that the client zips its questions
     let many: Vec<String> = (0..60).map(|i| format!("main:refs/heads/b{i}")).collect();
     for _ in 0..60 {
-        tree.ok(&["commit", "-q", "--allow-empty", "-m", "more"]).await;
+        tree.ok(&["commit", "-q", "--allow-empty", "-m", "more"])
+            .await;
     }
     let mut args = vec!["push", "-q", &url];
     args.extend(many.iter().map(String::as_str));
     tree.ok(&args).await;
     tree.ok(&["-C", "copy", "fetch", "-q"]).await;
-    tree.ok(&["-c", "protocol.version=0", "clone", "-q", "--depth=1", &url, "shallow"]).await;
+    tree.ok(&[
+        "-c",
+        "protocol.version=0",
+        "clone",
+        "-q",
+        "--depth=1",
+        &url,
+        "shallow",
+    ])
+    .await;
     // the other deploy branch becomes what a clone checks out
     let second = tree.commit("ok").await;
     tree.ok(&["push", "-q", &url, "main:master"]).await;
     tree.ok(&["clone", "-q", &url, "again"]).await;
-    assert_eq!(tree.ok(&["-C", "again", "symbolic-ref", "HEAD"]).await, "refs/heads/master");
+    assert_eq!(
+        tree.ok(&["-C", "again", "symbolic-ref", "HEAD"]).await,
+        "refs/heads/master"
+    );
     assert_eq!(tree.ok(&["-C", "again", "rev-parse", "HEAD"]).await, second);
     // pushes from a shallow clone, as CI makes them
-    let ci = Tree { at: tree.at.join("shallow"), env: vec![] };
+    let ci = Tree {
+        at: tree.at.join("shallow"),
+        env: vec![],
+    };
     let third = ci.commit("ok").await;
     ci.ok(&["push", "-q", &url, "HEAD:main", "--force"]).await;
     assert_eq!(at(&tree, &url, "refs/heads/main").await, third);
@@ -97,10 +116,18 @@ async fn a_failed_build_rejects_the_push_and_the_ref_stays() {
         let (code, said) = tree.run(&["push", &url, "main", "main:other"]).await;
         assert_eq!(code, 1, "{said}");
         assert!(said.contains("pre-receive hook declined"), "{said}");
-        let words = if order == "fail" { "failed to compile" } else { "The agent stopped in the middle" };
+        let words = if order == "fail" {
+            "failed to compile"
+        } else {
+            "The agent stopped in the middle"
+        };
         assert!(said.contains(words), "{said}");
         assert_eq!(at(&tree, &url, "refs/heads/main").await, good);
-        assert_eq!(at(&tree, &url, "refs/heads/other").await, "", "all or nothing");
+        assert_eq!(
+            at(&tree, &url, "refs/heads/other").await,
+            "",
+            "all or nothing"
+        );
     }
     let good = tree.commit("ok").await;
     tree.ok(&["push", "-q", &url, "main"]).await;
@@ -169,7 +196,10 @@ async fn what_is_not_deployed_and_what_is_refused() {
     let (url, tree) = http(&w, "myapp").await;
     tree.commit("ok").await;
     let said = tree.ok(&["push", &url, "main:feature/x"]).await;
-    assert!(said.contains("remote: Pushed to non-main branch, skipping build."), "{said}");
+    assert!(
+        said.contains("remote: Pushed to non-main branch, skipping build."),
+        "{said}"
+    );
     assert!(w.pushed().is_empty());
     tree.ok(&["push", &url, ":feature/x"]).await;
     let no = async |args: &[&str], words: &str| {
@@ -177,12 +207,19 @@ async fn what_is_not_deployed_and_what_is_refused() {
         assert_eq!(code, 1, "{args:?}: {said}");
         assert!(said.contains(words), "{args:?}: {said}");
     };
-    no(&["push", &url, "main", "main:master"], "moves main and master at once").await;
+    no(
+        &["push", &url, "main", "main:master"],
+        "moves main and master at once",
+    )
+    .await;
     tree.ok(&["push", "-q", &url, "main"]).await;
     no(&["push", &url, ":main"], "can't be deleted").await;
     tree.ok(&["tag", "-a", "v1", "-m", "x"]).await;
     let (code, said) = tree.run(&["push", &url, "v1:main"]).await;
-    assert!(code != 0 && (said.contains("is a tag, not a commit") || said.contains("non-commit")), "{said}");
+    assert!(
+        code != 0 && (said.contains("is a tag, not a commit") || said.contains("non-commit")),
+        "{said}"
+    );
     assert_eq!(w.pushed().len(), 1);
 }
 
@@ -194,14 +231,24 @@ async fn two_pushes_at_once_end_with_the_branch_at_what_was_accepted_last() {
     tree.commit("ok").await;
     tree.ok(&["push", "-q", &url, "main"]).await;
     let slow = tree.commit("wait").await;
-    let mut first = tree.command(&["push", &url, "main"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = tree
+        .command(&["push", &url, "main"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     until("the first is at work", || w.pushed().len() == 2).await;
     let quick = tree.commit("ok").await;
     tree.ok(&["push", "-q", &url, "main"]).await;
     assert_eq!(at(&tree, &url, "refs/heads/main").await, quick);
     w.control.go.notify_one();
     let mut said = String::new();
-    first.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
+    first
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .await
+        .unwrap();
     assert!(first.wait().await.unwrap().success(), "{said}");
     assert!(said.contains("Another push had moved main"), "{said}");
     assert_eq!(at(&tree, &url, "refs/heads/main").await, slow);
@@ -214,8 +261,14 @@ async fn nobody_pushes_without_a_token() {
     let (good, tree) = http(&w, "myapp").await;
     tree.commit("ok").await;
     for (url, words) in [
-        (format!("http://{}/myapp.git", w.addr), "could not read Username"),
-        (format!("http://x:wrong@{}/myapp.git", w.addr), "Authentication failed"),
+        (
+            format!("http://{}/myapp.git", w.addr),
+            "could not read Username",
+        ),
+        (
+            format!("http://x:wrong@{}/myapp.git", w.addr),
+            "Authentication failed",
+        ),
         (good.replace("myapp", "other"), "Couldn't find that app"),
     ] {
         let (code, said) = tree.run(&["push", &url, "main"]).await;
@@ -231,7 +284,8 @@ async fn a_destroyed_apps_repository_is_deleted_and_no_other() {
     let (url, tree) = http(&w, "app1").await;
     tree.commit("ok").await;
     tree.ok(&["push", "-q", &url, "main"]).await;
-    tree.ok(&["push", "-q", &url.replace("app1.git", "app10.git"), "main"]).await;
+    tree.ok(&["push", "-q", &url.replace("app1.git", "app10.git"), "main"])
+        .await;
     let repo = |id| w.config.data_dir.join(format!("git/{id}.git"));
     assert!(repo(one.id).exists() && repo(ten.id).exists());
     w.ops.destroy_app(&Actor::root(), one.id).await.unwrap();
@@ -265,7 +319,11 @@ impl Sshd {
             assert!(made.success());
         }
         for _ in 0..5 {
-            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = std::net::TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port();
             let config = dir.join("sshd_config");
             fs::write(
                 &config,
@@ -286,7 +344,10 @@ impl Sshd {
                 .spawn()
                 .unwrap();
             for _ in 0..400 {
-                if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                if tokio::net::TcpStream::connect(("127.0.0.1", port))
+                    .await
+                    .is_ok()
+                {
                     return Sshd { child, port, key };
                 }
                 if child.try_wait().unwrap().is_some() {
@@ -317,7 +378,11 @@ async fn over_ssh() {
     let authorized = w.path("authorized_keys");
     let mut sshd = Sshd::start(w.dir.path(), &authorized).await;
     let public = fs::read_to_string(sshd.key.with_extension("pub")).unwrap();
-    let key = w.ops.add_key("ann@example.org", public.trim()).await.unwrap();
+    let key = w
+        .ops
+        .add_key("ann@example.org", public.trim())
+        .await
+        .unwrap();
     fs::write(
         &authorized,
         format!(
@@ -329,7 +394,10 @@ async fn over_ssh() {
     )
     .unwrap();
     fs::set_permissions(&authorized, fs::Permissions::from_mode(0o644)).unwrap();
-    let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
+    let me = nix::unistd::User::from_uid(nix::unistd::geteuid())
+        .unwrap()
+        .unwrap()
+        .name;
     let mut tree = Tree::new(w.path("work")).await;
     tree.env = vec![("GIT_SSH_COMMAND".into(), sshd.command())];
     let url = format!("ssh://{me}@127.0.0.1/myapp.git");
@@ -347,12 +415,18 @@ async fn over_ssh() {
     assert_eq!(at(&tree, repo, "refs/heads/main").await, good);
     let good = tree.commit("ok").await;
     tree.ok(&["push", "-q", &url, "main"]).await;
-    tree.ok(&["clone", "-q", &format!("{me}@127.0.0.1:myapp.git"), "copy"]).await;
+    tree.ok(&["clone", "-q", &format!("{me}@127.0.0.1:myapp.git"), "copy"])
+        .await;
     assert_eq!(tree.ok(&["-C", "copy", "rev-parse", "HEAD"]).await, good);
     assert!(fs::read(tree.at.join("copy/noise")).unwrap() == noise);
 
-    let (code, said) = tree.run(&["ls-remote", &format!("ssh://{me}@127.0.0.1/other.git")]).await;
-    assert!(code != 0 && said.contains("Couldn't find that app"), "{said}");
+    let (code, said) = tree
+        .run(&["ls-remote", &format!("ssh://{me}@127.0.0.1/other.git")])
+        .await;
+    assert!(
+        code != 0 && said.contains("Couldn't find that app"),
+        "{said}"
+    );
 
     let ssh = async |words: &[&str]| {
         let line = sshd.command();
@@ -365,11 +439,17 @@ async fn over_ssh() {
             .output()
             .await
             .unwrap();
-        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+        (
+            out.status.code(),
+            String::from_utf8_lossy(&out.stderr).into_owned(),
+        )
     };
     let (code, said) = ssh(&[]).await;
     assert_eq!(code, Some(1));
-    assert!(said.contains("Hi ann@example.org! You've authenticated, but hokku gives no shell."), "{said}");
+    assert!(
+        said.contains("Hi ann@example.org! You've authenticated, but hokku gives no shell."),
+        "{said}"
+    );
     let (code, said) = ssh(&["cat", "/etc/passwd"]).await;
     assert!(code == Some(1) && said.contains("only git push"), "{said}");
 
@@ -381,7 +461,10 @@ async fn over_ssh() {
         .process_group(0)
         .spawn()
         .unwrap();
-    until("the build hangs", || w.pushed().iter().any(|p| p.order == "hang")).await;
+    until("the build hangs", || {
+        w.pushed().iter().any(|p| p.order == "hang")
+    })
+    .await;
     interrupt(&push);
     tokio::time::timeout(Duration::from_secs(10), w.control.cancelled.notified())
         .await

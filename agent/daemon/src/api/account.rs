@@ -41,14 +41,19 @@ pub(super) async fn authorize(
             if actor != Actor::root() {
                 return Err(Fault::new(
                     StatusCode::FORBIDDEN,
-                    format!("Only root can make a token for somebody else; you are {}.", actor.user),
+                    format!(
+                        "Only root can make a token for somebody else; you are {}.",
+                        actor.user
+                    ),
                 ));
             }
             email
         }
         _ => actor.user,
     };
-    let description = body.description.unwrap_or_else(|| "Made through the API".into());
+    let description = body
+        .description
+        .unwrap_or_else(|| "Made through the API".into());
     let (token, secret) = state.ops.create_token(&user, &description).await?;
     Ok((StatusCode::CREATED, Json(shown(&token, Some(secret)))))
 }
@@ -83,7 +88,10 @@ async fn find(state: &ApiState, actor: &Actor, id: &str) -> Result<Token> {
 
 /// Heroku's `logout` asks for this; there are no sessions here, only tokens.
 pub(super) async fn end_session() -> Fault {
-    Fault::not_found("session", "There are no sessions here, only tokens: revoke the token instead.")
+    Fault::not_found(
+        "session",
+        "There are no sessions here, only tokens: revoke the token instead.",
+    )
 }
 
 fn shown(token: &Token, secret: Option<String>) -> Authorization {

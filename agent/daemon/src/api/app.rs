@@ -34,7 +34,10 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<api::App>)> {
     let app = state.ops.create_app(&actor, body.name.as_deref()).await?;
     state.note(app.id, &format!("Initial release by user {}", actor.user));
-    state.note(app.id, &format!("Release v1 created by user {}", actor.user));
+    state.note(
+        app.id,
+        &format!("Release v1 created by user {}", actor.user),
+    );
     Ok((StatusCode::CREATED, Json(state.view_app(&app).await?)))
 }
 
@@ -59,7 +62,10 @@ pub(super) async fn update(
     if let Some(on) = body.maintenance.filter(|on| *on != app.maintenance) {
         app = state.ops.set_maintenance(&actor, app.id, on).await?;
         let word = if on { "enabled" } else { "disabled" };
-        state.note(app.id, &format!("Maintenance mode {word} by user {}", actor.user));
+        state.note(
+            app.id,
+            &format!("Maintenance mode {word} by user {}", actor.user),
+        );
     }
     Ok(Json(state.view_app(&app).await?))
 }
@@ -90,7 +96,10 @@ pub(super) async fn no_feature(
 ) -> Result<Json<Value>> {
     state.ops.find_app(&app).await?;
     let feature: String = feature.chars().take(64).collect();
-    Err(Fault::not_found("feature", format!("There is no feature {feature:?} here.")))
+    Err(Fault::not_found(
+        "feature",
+        format!("There is no feature {feature:?} here."),
+    ))
 }
 
 pub(super) async fn no_pipeline(
@@ -129,7 +138,8 @@ pub(super) async fn domains(
     let range = Range::of(&headers, "hostname")?;
     let app = state.ops.find_app(&app).await?;
     let default = state.config.default_host(app.name.as_str());
-    let hosts = std::iter::once((&default, "heroku")).chain(app.domains.iter().map(|d| (d, "custom")));
+    let hosts =
+        std::iter::once((&default, "heroku")).chain(app.domains.iter().map(|d| (d, "custom")));
     let shown = hosts.map(|(host, kind)| {
         json!({
             "acm_status": null,

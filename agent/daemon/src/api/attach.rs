@@ -9,7 +9,9 @@ use crate::sys::shim::{FrameReceiver, FrameSender, ShimConn};
 use axum::{
     extract::{
         Path, Query, State,
-        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+        ws::{
+            CloseFrame, Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection,
+        },
     },
     response::Response,
 };
@@ -59,11 +61,12 @@ pub(super) async fn open(
             "To attach to a dyno, open this path as a WebSocket.",
         )
     })?;
-    let dyno = state
-        .control
-        .attach(dyno)
-        .await
-        .map_err(|e| Fault::new(StatusCode::GONE, format!("Can't attach to this dyno: {e:#}.")))?;
+    let dyno = state.control.attach(dyno).await.map_err(|e| {
+        Fault::new(
+            StatusCode::GONE,
+            format!("Can't attach to this dyno: {e:#}."),
+        )
+    })?;
     let socket = socket
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE)
@@ -177,13 +180,20 @@ mod tests {
     };
     use tokio_tungstenite::tungstenite::Message as Wire;
 
-    type Client =
-        tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+    type Client = tokio_tungstenite::WebSocketStream<
+        tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>,
+    >;
 
     /// A folder as a shim leaves it, with this process in the shim's place.
     async fn folder(dir: &FsPath) -> UnixListener {
         let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-        let ticks = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap();
+        let ticks = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .nth(19)
+            .unwrap();
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let who = hokku_model::shim::ShimPid {
             pid: std::process::id() as i32,
@@ -239,8 +249,13 @@ mod tests {
         let (_dir, mut client, mut shim) = pair().await;
         let mut buf = vec![];
         assert_eq!(frame(&mut shim, &mut buf).await, Some(Frame::Attach));
-        let noise: Vec<u8> = (0..MAX_FRAME * 3 + 7).map(|i| (i * 31 % 256) as u8).collect();
-        client.send(Wire::Binary(noise.clone().into())).await.unwrap();
+        let noise: Vec<u8> = (0..MAX_FRAME * 3 + 7)
+            .map(|i| (i * 31 % 256) as u8)
+            .collect();
+        client
+            .send(Wire::Binary(noise.clone().into()))
+            .await
+            .unwrap();
         let mut got = vec![];
         while got.len() < noise.len() {
             match frame(&mut shim, &mut buf).await {
@@ -250,12 +265,18 @@ mod tests {
         }
         assert!(got == noise);
         for (text, wanted) in [
-            (r#"{"is":"resize","rows":50,"cols":132}"#, Frame::Resize(50, 132)),
+            (
+                r#"{"is":"resize","rows":50,"cols":132}"#,
+                Frame::Resize(50, 132),
+            ),
             (r#"{"is":"signal","number":2}"#, Frame::Signal(2)),
             (r#"{"is":"stdin-eof"}"#, Frame::StdinEof),
         ] {
             // what can't be understood is passed over
-            client.send(Wire::Text(r#"{"is":"signal","number":999}"#.into())).await.unwrap();
+            client
+                .send(Wire::Text(r#"{"is":"signal","number":999}"#.into()))
+                .await
+                .unwrap();
             client.send(Wire::Text("x".into())).await.unwrap();
             client.send(Wire::Text(text.into())).await.unwrap();
             assert_eq!(frame(&mut shim, &mut buf).await, Some(wanted));
@@ -317,11 +338,17 @@ mod tests {
             }
         };
         assert!(stalled, "64 MB were gathered somewhere");
-        client.send(Wire::Binary(b"in".to_vec().into())).await.unwrap();
+        client
+            .send(Wire::Binary(b"in".to_vec().into()))
+            .await
+            .unwrap();
         let mut got = vec![];
         while got.len() < 7 {
             from.read_buf(&mut got).await.unwrap();
         }
-        assert_eq!(Frame::decode(&mut got).unwrap(), Some(Frame::Stdin(b"in".to_vec())));
+        assert_eq!(
+            Frame::decode(&mut got).unwrap(),
+            Some(Frame::Stdin(b"in".to_vec()))
+        );
     }
 }

@@ -59,9 +59,10 @@ pub(super) async fn recognise(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let trusted = request.extensions().get::<UCred>().is_some_and(|peer| {
-        peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw()
-    });
+    let trusted = request
+        .extensions()
+        .get::<UCred>()
+        .is_some_and(|peer| peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw());
     let actor = match token(request.headers()) {
         Some(token) => match state.ops.verify_token(&token).await {
             Ok(Some(user)) => Some(Actor::new(user)),
@@ -130,7 +131,11 @@ fn token(headers: &HeaderMap) -> Option<String> {
         .ok()
         .and_then(|b| String::from_utf8(b).ok())
         .unwrap_or_default();
-    Some(plain.split_once(':').map_or(plain.clone(), |(_, p)| p.to_owned()))
+    Some(
+        plain
+            .split_once(':')
+            .map_or(plain.clone(), |(_, p)| p.to_owned()),
+    )
 }
 
 #[cfg(test)]
@@ -146,8 +151,14 @@ mod tests {
         };
         let b64 = |s: &str| base64::engine::general_purpose::STANDARD.encode(s);
         assert_eq!(of("Bearer abc").as_deref(), Some("abc"));
-        assert_eq!(of(&format!("Basic {}", b64(":abc"))).as_deref(), Some("abc"));
-        assert_eq!(of(&format!("basic {}", b64("a@b:abc"))).as_deref(), Some("abc"));
+        assert_eq!(
+            of(&format!("Basic {}", b64(":abc"))).as_deref(),
+            Some("abc")
+        );
+        assert_eq!(
+            of(&format!("basic {}", b64("a@b:abc"))).as_deref(),
+            Some("abc")
+        );
         assert_eq!(of("Basic %%%").as_deref(), Some(""));
         assert_eq!(of("Digest x"), None);
     }

@@ -40,7 +40,10 @@ pub(super) async fn update(
                 state.note(app.id, &line);
             }
         }
-        let line = format!("Release v{} created by user {}", release.version, actor.user);
+        let line = format!(
+            "Release v{} created by user {}",
+            release.version, actor.user
+        );
         state.note(app.id, &line);
     }
     Ok(Json(vars))

@@ -121,7 +121,10 @@ fn order(app: &App, actor: &Actor, body: RunDyno) -> Result<OneoffOrder> {
     }
     let kind = body.r#type.as_deref().unwrap_or("run");
     let kind: ProcessType = kind.parse().map_err(|e| Fault::invalid(format!("{e}")))?;
-    if body.time_to_live.is_some_and(|t| !(1..=LONGEST_LIFE).contains(&t)) {
+    if body
+        .time_to_live
+        .is_some_and(|t| !(1..=LONGEST_LIFE).contains(&t))
+    {
         return Err(Fault::invalid(format!(
             "The field \"time_to_live\" has to be 1 to {LONGEST_LIFE} seconds."
         )));
@@ -129,7 +132,12 @@ fn order(app: &App, actor: &Actor, body: RunDyno) -> Result<OneoffOrder> {
     let terminal = body.attach && body.force_no_tty != Some(true) && env.contains_key("TERM");
     let pty = terminal.then(|| {
         // the terminal itself knows its size from here on, also after it was changed; these two would hide that
-        let mut size = |name: &str| env.remove(name)?.parse().ok().filter(|n| (1..=4096).contains(n));
+        let mut size = |name: &str| {
+            env.remove(name)?
+                .parse()
+                .ok()
+                .filter(|n| (1..=4096).contains(n))
+        };
         let (rows, cols) = (size("LINES"), size("COLUMNS"));
         (rows.unwrap_or(ROWS_COLS.0), cols.unwrap_or(ROWS_COLS.1))
     });
@@ -162,7 +170,10 @@ pub(super) async fn restart_type(
 ) -> Result<(StatusCode, Json<Value>)> {
     let app = state.ops.find_app(&app).await?;
     let kind = kind.parse().map_err(|e| Fault::invalid(format!("{e}")))?;
-    state.ops.restart(&actor, app.id, Restart::Type(kind)).await?;
+    state
+        .ops
+        .restart(&actor, app.id, Restart::Type(kind))
+        .await?;
     Ok(accepted())
 }
 
@@ -186,7 +197,11 @@ pub(super) async fn restart(
         Ok(found) => found.first().map(|d| d.record.name.clone()),
         Err(_) => None,
     };
-    let which = match (named, which.parse::<DynoName>(), which.parse::<ProcessType>()) {
+    let which = match (
+        named,
+        which.parse::<DynoName>(),
+        which.parse::<ProcessType>(),
+    ) {
         (Some(name), ..) | (None, Ok(name), _) => Restart::Dyno(name),
         (None, Err(_), Ok(kind)) => Restart::Type(kind),
         _ => return Err(missing(&app, &which)),
@@ -245,7 +260,10 @@ fn missing(app: &App, which: &str) -> Fault {
     let which: String = which.chars().take(64).collect();
     Fault::not_found(
         "dyno",
-        format!("Couldn't find the dyno {which:?} of {}; ask for the list with: app ps", app.name),
+        format!(
+            "Couldn't find the dyno {which:?} of {}; ask for the list with: app ps",
+            app.name
+        ),
     )
 }
 
@@ -295,7 +313,10 @@ mod tests {
     fn what_cant_be_run_is_refused_in_words() {
         let no = |json: Value| {
             let body = serde_json::from_value(json).unwrap();
-            order(&app(), &Actor::root(), body).unwrap_err().body.message
+            order(&app(), &Actor::root(), body)
+                .unwrap_err()
+                .body
+                .message
         };
         assert!(no(json!({})).contains("command"));
         assert!(no(json!({"argv": []})).contains("argv"));

@@ -84,10 +84,16 @@ mod tests {
     #[test]
     fn wrong_types_are_named() {
         for (m, field) in [
-            (message::<RunDyno>(r#"{"attach":3,"command":"x"}"#), "attach"),
+            (
+                message::<RunDyno>(r#"{"attach":3,"command":"x"}"#),
+                "attach",
+            ),
             (message::<RunDyno>(r#"{"zzz":1,"argv":"x"}"#), "argv"),
             (message::<ConfigPatch>(r#"{"A":"1","B":2,"C":null}"#), "B"),
-            (message::<FormationUpdate>(r#"{"type":"web","quantity":[]}"#), "quantity"),
+            (
+                message::<FormationUpdate>(r#"{"type":"web","quantity":[]}"#),
+                "quantity",
+            ),
         ] {
             assert!(m.contains(&format!("{field:?}")), "{m}");
         }

@@ -6,12 +6,7 @@ use data_encoding::BASE64URL_NOPAD;
 use hokku_model::{AppId, BuildId, DynoId};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use std::{
-    fs,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 /// What a link leads to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,7 +62,8 @@ impl Links {
     /// There is no key.
     pub fn seal(&self, to: To, seconds: i64) -> Result<String> {
         let until = jiff::Timestamp::now().as_second() + seconds;
-        let plain = serde_json::to_vec(&Sealed { to, until }).map_err(|e| Fault::internal(&e.into()))?;
+        let plain =
+            serde_json::to_vec(&Sealed { to, until }).map_err(|e| Fault::internal(&e.into()))?;
         let mac = blake3::keyed_hash(self.key()?, &plain);
         Ok(format!(
             "{}.{}",
@@ -84,9 +80,14 @@ impl Links {
         let open = || -> Option<To> {
             let (plain, mac) = link.get(..link.len().min(LONGEST))?.split_once('.')?;
             let plain = BASE64URL_NOPAD.decode(plain.as_bytes()).ok()?;
-            let mac: [u8; 32] = BASE64URL_NOPAD.decode(mac.as_bytes()).ok()?.try_into().ok()?;
+            let mac: [u8; 32] = BASE64URL_NOPAD
+                .decode(mac.as_bytes())
+                .ok()?
+                .try_into()
+                .ok()?;
             // blake3::Hash compares in constant time
-            if blake3::keyed_hash(self.key.as_ref().ok()?, &plain) != blake3::Hash::from_bytes(mac) {
+            if blake3::keyed_hash(self.key.as_ref().ok()?, &plain) != blake3::Hash::from_bytes(mac)
+            {
                 return None;
             }
             let sealed: Sealed = serde_json::from_slice(&plain).ok()?;
@@ -140,7 +141,10 @@ mod tests {
         assert!(links.unseal(&links.seal(to(), -1).unwrap()).is_err());
         let other = tempfile::tempdir().unwrap();
         assert!(Links::open(other.path()).unseal(&good).is_err());
-        let mode = fs::metadata(dir.path().join("links.key")).unwrap().permissions().mode();
+        let mode = fs::metadata(dir.path().join("links.key"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         for i in 0..good.len() {
             let mut bytes = good.clone().into_bytes();

@@ -36,9 +36,8 @@ pub(super) async fn serve(
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<()> {
     let path = state.config.socket();
-    let unix = bind(&path).with_context(|| {
-        format!("can't make the agent's socket {}", path.display())
-    })?;
+    let unix =
+        bind(&path).with_context(|| format!("can't make the agent's socket {}", path.display()))?;
     let app = routes::all(state);
     let talks = Talks {
         tasks: TaskTracker::new(),
@@ -51,7 +50,11 @@ pub(super) async fn serve(
             match tcp.accept().await {
                 Ok((stream, from)) => {
                     let _ = stream.set_nodelay(true);
-                    let _ = nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::KeepAlive, &true);
+                    let _ = nix::sys::socket::setsockopt(
+                        &stream,
+                        nix::sys::socket::sockopt::KeepAlive,
+                        &true,
+                    );
                     let ip = from.ip().to_canonical();
                     talks.begin(stream, seat, app.clone(), move |r| {
                         r.extensions_mut().insert(Remote(ip));
@@ -93,7 +96,10 @@ pub(super) async fn serve(
 /// the peer's user id.
 fn bind(path: &Path) -> Result<UnixListener> {
     if let Some(folder) = path.parent().filter(|f| !f.exists()) {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(folder)?;
     }
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         anyhow::bail!("another agent answers there; stop it first");

@@ -77,7 +77,11 @@ pub(super) struct Session {
 }
 
 /// Answers a log link: server-sent events where they are asked for, plain lines else.
-pub(super) async fn open(state: &ApiState, session: Session, headers: &HeaderMap) -> Result<Response> {
+pub(super) async fn open(
+    state: &ApiState,
+    session: Session,
+    headers: &HeaderMap,
+) -> Result<Response> {
     state.ops.app(session.app).await?;
     let events = headers
         .get(header::ACCEPT)
@@ -88,7 +92,11 @@ pub(super) async fn open(state: &ApiState, session: Session, headers: &HeaderMap
         .and_then(|v| v.to_str().ok())
         .and_then(Seen::parse);
     // who comes back gets what was missed, as far as it is kept
-    let lines = if seen.is_some() { MOST as usize } else { session.lines };
+    let lines = if seen.is_some() {
+        MOST as usize
+    } else {
+        session.lines
+    };
     let logs = state.control.logs();
     let rx = if session.tail {
         logs.tail(session.app, lines, session.filter).await
@@ -217,7 +225,10 @@ mod tests {
     #[tokio::test]
     async fn silence_is_filled() {
         let never = stream::pending::<Bytes>();
-        let got: Vec<_> = alive(never, Duration::from_millis(1)).take(2).collect().await;
+        let got: Vec<_> = alive(never, Duration::from_millis(1))
+            .take(2)
+            .collect()
+            .await;
         assert_eq!(got[1], ": keep-alive\n\n");
     }
 }

@@ -36,7 +36,9 @@ impl FromRequestParts<ApiState> for Base {
                     .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
         };
         let by_tcp = parts.extensions.get::<UCred>().is_none();
-        let host = text("host").filter(|h| by_tcp && !h.is_empty()).filter(plain);
+        let host = text("host")
+            .filter(|h| by_tcp && !h.is_empty())
+            .filter(plain);
         Ok(Base(match host {
             None => known,
             Some(host) => {
@@ -86,7 +88,8 @@ pub(super) async fn open(
 
 /// Plain text that comes when it is known; until then the client waits.
 fn later(text: impl Future<Output = String> + Send + 'static) -> Response {
-    let text = futures_util::stream::once(async move { Ok::<_, Infallible>(Bytes::from(text.await)) });
+    let text =
+        futures_util::stream::once(async move { Ok::<_, Infallible>(Bytes::from(text.await)) });
     (
         [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
         Body::from_stream(text),
@@ -97,7 +100,9 @@ fn later(text: impl Future<Output = String> + Send + 'static) -> Response {
 /// Waits for the release's end and says why it failed; nothing is said of one that serves.
 async fn release(state: ApiState, app: AppId, version: u32) -> String {
     let ended = match state.ops.release(app, version).await {
-        Ok(r) if r.status == ReleaseStatus::Pending => state.ops.wait_release_end(app, version).await,
+        Ok(r) if r.status == ReleaseStatus::Pending => {
+            state.ops.wait_release_end(app, version).await
+        }
         r => r,
     };
     match ended {

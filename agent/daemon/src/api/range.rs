@@ -101,7 +101,12 @@ impl Range {
         all.truncate(self.max);
         let next = all.last().filter(|_| more).and_then(|last| {
             let order = if self.descending { "desc" } else { "asc" };
-            let next = format!("{} ]{}..; max={}, order={order}", self.field, key(last), self.max);
+            let next = format!(
+                "{} ]{}..; max={}, order={order}",
+                self.field,
+                key(last),
+                self.max
+            );
             HeaderValue::from_str(&next).ok()
         });
         let mut answer = Json(all).into_response();
@@ -134,7 +139,10 @@ mod tests {
     fn what_clients_send() {
         let v = || "version".to_owned();
         assert_eq!(parsed(""), ("id".into(), None, false, 200));
-        assert_eq!(parsed("version ..; max=15, order=desc"), (v(), None, true, 15));
+        assert_eq!(
+            parsed("version ..; max=15, order=desc"),
+            (v(), None, true, 15)
+        );
         assert_eq!(parsed("version ..; order=desc,max=1"), (v(), None, true, 1));
         assert_eq!(parsed("id ..; max=1000;"), ("id".into(), None, false, 1000));
         assert_eq!(parsed("id ..; ; "), ("id".into(), None, false, 200));
@@ -142,7 +150,13 @@ mod tests {
             parsed("version ]5..; max=2"),
             (v(), Some(("5".into(), false)), false, 2)
         );
-        for wrong in ["version", "version 5", "id ..; max=0", "id ..; max=x", "id ..; a=b"] {
+        for wrong in [
+            "version",
+            "version 5",
+            "id ..; max=0",
+            "id ..; max=x",
+            "id ..; a=b",
+        ] {
             assert!(Range::parse(wrong, "id").is_err(), "{wrong}");
         }
     }

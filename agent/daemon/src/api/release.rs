@@ -60,7 +60,10 @@ pub(super) async fn rollback(
         .await?;
     let by = format!("by user {}", actor.user);
     state.note(app.id, &format!("{} {by}", release.description));
-    state.note(app.id, &format!("Release v{} created {by}", release.version));
+    state.note(
+        app.id,
+        &format!("Release v{} created {by}", release.version),
+    );
     let app = state.ops.app(app.id).await?;
     let eligible = state.ops.rollback_targets(app.id).await?;
     let shown = state.view_release(&app, &release, &eligible, &base)?;

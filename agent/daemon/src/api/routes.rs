@@ -49,7 +49,10 @@ fn accounts() -> Router<ApiState> {
     Router::new()
         .route("/account", get(account::show))
         .route("/users/~", get(account::show))
-        .route("/account/keys", get(key::list).post(key::add).delete(key::clear))
+        .route(
+            "/account/keys",
+            get(key::list).post(key::add).delete(key::clear),
+        )
         .route("/account/keys/{key}", get(key::show).delete(key::remove))
         .route(
             "/oauth/authorizations",

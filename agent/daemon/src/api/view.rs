@@ -180,12 +180,21 @@ impl ApiState {
             updated_at: time(release.created_at),
             user: user(&release.user),
             version: release.version,
-            commit: release.slug.as_ref().map(|s| s.commit.clone()).unwrap_or_default(),
+            commit: release
+                .slug
+                .as_ref()
+                .map(|s| s.commit.clone())
+                .unwrap_or_default(),
             failure: release.failure.clone(),
         })
     }
 
-    pub(super) async fn view_build(&self, app: &App, build: &Build, base: &str) -> Result<api::Build> {
+    pub(super) async fn view_build(
+        &self,
+        app: &App,
+        build: &Build,
+        base: &str,
+    ) -> Result<api::Build> {
         let release = match build.release {
             Some(version) => match self.ops.release(app.id, version).await {
                 Ok(r) => Some(Ref {
@@ -221,7 +230,10 @@ impl ApiState {
     }
 
     fn stream_url(&self, base: &str, to: To) -> Result<String> {
-        Ok(format!("{base}/hokku/streams/{}", self.links.seal(to, LINK_TIME)?))
+        Ok(format!(
+            "{base}/hokku/streams/{}",
+            self.links.seal(to, LINK_TIME)?
+        ))
     }
 
     /// A line of the app's log about what somebody did.

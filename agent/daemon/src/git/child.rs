@@ -2,13 +2,7 @@
 
 use super::{Git, repository};
 use anyhow::{Context, Result};
-use std::{
-    fs::File,
-    os::fd::AsRawFd,
-    path::Path,
-    process::Stdio,
-    time::Duration,
-};
+use std::{fs::File, os::fd::AsRawFd, path::Path, process::Stdio, time::Duration};
 use tokio::{
     io::AsyncReadExt,
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
@@ -125,8 +119,9 @@ fn bare(git: &Git) -> Command {
         .env_clear()
         .env(
             "PATH",
-            std::env::var_os("PATH")
-                .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
+            std::env::var_os("PATH").unwrap_or_else(|| {
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()
+            }),
         )
         .env("LANG", "C.UTF-8")
         .env("HOME", git.config().data_dir.join("git"))

@@ -47,6 +47,7 @@ pub async fn refusal(answer: Response<Incoming>) -> String {
         .map(|b| String::from_utf8_lossy(&b.to_bytes()).trim().to_owned())
         .filter(|t| !t.is_empty())
         .unwrap_or_else(|| format!("the agent answered with status {status}"));
-    let text = serde_json::from_str::<hokku_model::api::ApiError>(&text).map_or(text, |e| e.message);
+    let text =
+        serde_json::from_str::<hokku_model::api::ApiError>(&text).map_or(text, |e| e.message);
     text.trim_end_matches('.').to_owned()
 }

@@ -82,8 +82,8 @@ async fn pre_receive() -> Result<u8> {
     if answer.status() != http::StatusCode::OK {
         bail!(client::refusal(answer).await);
     }
-    let body = http_body_util::BodyDataStream::new(answer.into_body())
-        .map_err(std::io::Error::other);
+    let body =
+        http_body_util::BodyDataStream::new(answer.into_body()).map_err(std::io::Error::other);
     let mut from = tokio_util::io::StreamReader::new(body);
     let mut buf = BytesMut::new();
     loop {

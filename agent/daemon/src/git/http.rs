@@ -145,8 +145,14 @@ async fn rpc(
         .filter(|_| service == Service::UploadPack)
         .map(str::to_owned);
     let push = find(&git, &actor, app).await?;
-    let (running, pipes, secret) =
-        start(&git, service, push, &["--stateless-rpc"], protocol.as_deref()).await?;
+    let (running, pipes, secret) = start(
+        &git,
+        service,
+        push,
+        &["--stateless-rpc"],
+        protocol.as_deref(),
+    )
+    .await?;
     let input = tokio::spawn(feed(request.into_body(), pipes.stdin, gzip));
     let talk = Talk {
         running,
@@ -173,7 +179,10 @@ pub(super) async fn start(
         Service::UploadPack => None,
     };
     let socket = git.config().socket();
-    let (socket, program) = (socket.to_string_lossy(), git.inner.program.to_string_lossy());
+    let (socket, program) = (
+        socket.to_string_lossy(),
+        git.inner.program.to_string_lossy(),
+    );
     let mut env = vec![];
     if let Some(secret) = &secret {
         env.extend([
@@ -254,7 +263,10 @@ struct Talk {
 impl Talk {
     /// The answer begins with git's first byte: a git that fails before it is an error status.
     async fn answer(mut self, prefix: Vec<u8>, content_type: &str) -> Result<Response, Refused> {
-        let first = self.read().await.map_err(|e| Refused::internal(&e.into()))?;
+        let first = self
+            .read()
+            .await
+            .map_err(|e| Refused::internal(&e.into()))?;
         if first.is_empty() {
             let status = self.running.wait().await;
             let words = self.words.await.unwrap_or_default();

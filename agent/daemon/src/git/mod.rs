@@ -116,7 +116,11 @@ impl Git {
     }
 
     fn gate(&self, app: AppId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut gates = self.inner.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gates = self
+            .inner
+            .gates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         gates.entry(app).or_default().clone()
     }
 
@@ -200,7 +204,9 @@ impl IntoResponse for Refused {
         if self.status == StatusCode::UNAUTHORIZED {
             answer.headers_mut().insert(
                 header::WWW_AUTHENTICATE,
-                HeaderValue::from_static("Basic realm=\"hokku: any user name, an API token as password\""),
+                HeaderValue::from_static(
+                    "Basic realm=\"hokku: any user name, an API token as password\"",
+                ),
             );
         }
         answer

@@ -1,12 +1,6 @@
 //! What may be pushed: git's hook asks here before a ref moves.
 
-use super::{
-    Git, Push, Refused, child,
-    frames::Frame,
-    hook::GIT_ENV,
-    repository,
-    tunnel::trusted,
-};
+use super::{Git, Push, Refused, child, frames::Frame, hook::GIT_ENV, repository, tunnel::trusted};
 use crate::{
     control::{PushMessage, PushOrder},
     ops::Actor,
@@ -84,10 +78,8 @@ fn judge(refs: &[PushedRef], deploy_branches: &[String]) -> (Verdict, String) {
             .filter(|b| deploy_branches.iter().any(|d| d == b))
             .map(str::to_owned)
     };
-    let named: Vec<(&PushedRef, String)> = refs
-        .iter()
-        .filter_map(|r| Some((r, deploy(r)?)))
-        .collect();
+    let named: Vec<(&PushedRef, String)> =
+        refs.iter().filter_map(|r| Some((r, deploy(r)?))).collect();
     let first = deploy_branches.first().map_or("main", String::as_str);
     let skipped = format!("Pushed to non-{first} branch, skipping build.\n");
     if let Some((_, branch)) = named.iter().find(|(r, _)| gone(r)) {
@@ -100,7 +92,11 @@ fn judge(refs: &[PushedRef], deploy_branches: &[String]) -> (Verdict, String) {
     match named.as_slice() {
         [] => (
             Verdict::Take,
-            if refs.iter().all(gone) { String::new() } else { skipped },
+            if refs.iter().all(gone) {
+                String::new()
+            } else {
+                skipped
+            },
         ),
         [(r, _)] => {
             let also = refs
@@ -146,8 +142,12 @@ pub(super) async fn pre_receive(
     let body = axum::body::to_bytes(body, MAX_QUESTION)
         .await
         .map_err(|_| Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "This push has too many refs"))?;
-    let mut asked: HookRequest = serde_json::from_slice(&body)
-        .map_err(|e| Refused::new(StatusCode::BAD_REQUEST, format!("Not a hook's question: {e}")))?;
+    let mut asked: HookRequest = serde_json::from_slice(&body).map_err(|e| {
+        Refused::new(
+            StatusCode::BAD_REQUEST,
+            format!("Not a hook's question: {e}"),
+        )
+    })?;
     asked.env.retain(|(k, _)| GIT_ENV.contains(&k.as_str()));
     let (verdict, intro) = judge(&asked.refs, &git.config().deploy_branches);
     let (to, from) = mpsc::channel::<Frame>(64);
@@ -169,7 +169,10 @@ pub(super) async fn pre_receive(
             () = to.closed() => {}
         }
     });
-    let frames = stream::unfold(from, |mut from| async move { Some((from.recv().await?, from)) });
+    let frames = stream::unfold(
+        from,
+        |mut from| async move { Some((from.recv().await?, from)) },
+    );
     let body = frames.map(|f| Ok::<Bytes, Infallible>(f.encode()));
     Ok(Body::from_stream(body).into_response())
 }
@@ -203,7 +206,12 @@ async fn deploy(
         }
         Err(e) => {
             tracing::error!("a push can't be looked at: {e:#}");
-            return refuse(to, push, "The agent can't read what was pushed; its log has the reason.").await;
+            return refuse(
+                to,
+                push,
+                "The agent can't read what was pushed; its log has the reason.",
+            )
+            .await;
         }
     }
     let order = PushOrder {
@@ -239,7 +247,9 @@ async fn settle(git: &Git, push: &Push, branch: &str, old: &str, to: &mpsc::Send
         Ok(Ok(None)) => {}
         Ok(Ok(Some(was))) => {
             let was = was.get(..8).unwrap_or_default();
-            let line = format!(" !     Another push had moved {branch} to {was} meanwhile; this one takes its place.\n");
+            let line = format!(
+                " !     Another push had moved {branch} to {was} meanwhile; this one takes its place.\n"
+            );
             let _ = to.send(Frame::Output(line.into())).await;
         }
         Ok(Err(e)) => tracing::warn!("the repository of {} can't be readied: {e:#}", push.name),
@@ -285,14 +295,21 @@ mod tests {
                 skip,
             ),
         ] {
-            assert_eq!(judge(&refs, &branches), (verdict, said.to_owned()), "{refs:?}");
+            assert_eq!(
+                judge(&refs, &branches),
+                (verdict, said.to_owned()),
+                "{refs:?}"
+            );
         }
         for refs in [
             vec![r("refs/heads/main", NONE)],
             vec![r("refs/heads/main", NONE), r("refs/heads/master", A)],
             vec![r("refs/heads/main", A), r("refs/heads/master", A)],
         ] {
-            assert!(matches!(judge(&refs, &branches).0, Verdict::Refuse(_)), "{refs:?}");
+            assert!(
+                matches!(judge(&refs, &branches).0, Verdict::Refuse(_)),
+                "{refs:?}"
+            );
         }
     }
 

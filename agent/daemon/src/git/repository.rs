@@ -136,7 +136,12 @@ fn sweep(repository: &Path) {
             let _ = fs::remove_dir_all(&at);
         }
     }
-    for file in ["HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock"] {
+    for file in [
+        "HEAD.lock",
+        "packed-refs.lock",
+        "config.lock",
+        "shallow.lock",
+    ] {
         let _ = fs::remove_file(repository.join(file));
     }
     let mut folders = vec![repository.join("refs")];
@@ -236,8 +241,15 @@ mod tests {
         let hook = a.join("hooks/pre-receive");
         fs::write(&hook, "old").unwrap();
         assert_eq!(ensure(dir.path(), app).unwrap(), a);
-        assert!(fs::read_to_string(&hook).unwrap().contains("hook pre-receive"));
-        assert_eq!(fs::metadata(&hook).unwrap().permissions().mode() & 0o777, 0o755);
+        assert!(
+            fs::read_to_string(&hook)
+                .unwrap()
+                .contains("hook pre-receive")
+        );
+        assert_eq!(
+            fs::metadata(&hook).unwrap().permissions().mode() & 0o777,
+            0o755
+        );
         for (key, value) in SETTINGS {
             assert_eq!(git(&a, &["config", "--get", key]), (true, value.into()));
         }
@@ -264,7 +276,10 @@ mod tests {
         assert!(!stale.exists() && !pack.exists());
         leave();
         let second = occupy(&repo).unwrap();
-        assert!(stale.exists() && pack.exists(), "the first may still need them");
+        assert!(
+            stale.exists() && pack.exists(),
+            "the first may still need them"
+        );
         drop((first, second));
         drop(occupy(&repo).unwrap());
         assert!(!stale.exists() && !pack.exists());

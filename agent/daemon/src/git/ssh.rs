@@ -150,8 +150,14 @@ mod tests {
         };
         for (line, wish) in [
             ("", Wish::Shell),
-            ("git-receive-pack 'myapp.git'", git("git-receive-pack", "myapp")),
-            ("git-receive-pack '/myapp.git'", git("git-receive-pack", "myapp")),
+            (
+                "git-receive-pack 'myapp.git'",
+                git("git-receive-pack", "myapp"),
+            ),
+            (
+                "git-receive-pack '/myapp.git'",
+                git("git-receive-pack", "myapp"),
+            ),
             ("git-upload-pack 'myapp'", git("git-upload-pack", "myapp")),
             ("git upload-pack '/myapp/'", git("git-upload-pack", "myapp")),
             ("git-upload-pack myapp.git", git("git-upload-pack", "myapp")),

@@ -36,7 +36,10 @@ pub(super) const PROTOCOL_HEADER: &str = "git-protocol";
 
 /// Is the peer root or the agent's own user? `api` takes nobody else for root on the Unix socket.
 pub(super) fn trusted(peer: &Option<Extension<UCred>>, actor: &Option<Extension<Actor>>) -> bool {
-    peer.is_some() && actor.as_ref().is_some_and(|Extension(a)| *a == Actor::root())
+    peer.is_some()
+        && actor
+            .as_ref()
+            .is_some_and(|Extension(a)| *a == Actor::root())
 }
 
 /// Is the peer the user that sshd runs the forced command as? It may speak for any SSH key, and do nothing else.
@@ -86,7 +89,12 @@ pub(super) async fn open(
             ),
         ));
     };
-    let bad = || Refused::new(StatusCode::BAD_REQUEST, "this is not hokku's forced command.");
+    let bad = || {
+        Refused::new(
+            StatusCode::BAD_REQUEST,
+            "this is not hokku's forced command.",
+        )
+    };
     let service = child::Service::parse(service).ok_or_else(bad)?;
     let app = text(headers, APP_HEADER).ok_or_else(bad)?;
     if text(headers, header::UPGRADE.as_str()) != Some(UPGRADE) {
@@ -96,8 +104,7 @@ pub(super) async fn open(
         .filter(|_| service == child::Service::UploadPack)
         .map(str::to_owned);
     let push = find(&git, &Actor::new(key.user), app).await?;
-    let (running, pipes, secret) =
-        start(&git, service, push, &[], protocol.as_deref()).await?;
+    let (running, pipes, secret) = start(&git, service, push, &[], protocol.as_deref()).await?;
     tokio::spawn(async move {
         // the secret is void when git has ended
         let _secret = secret;

@@ -40,7 +40,13 @@ impl Client<'_> {
             let stream = tokio::net::UnixStream::connect(self.world.config.socket()).await;
             talk(stream.unwrap(), request).await
         } else {
-            talk(tokio::net::TcpStream::connect(self.world.addr).await.unwrap(), request).await
+            talk(
+                tokio::net::TcpStream::connect(self.world.addr)
+                    .await
+                    .unwrap(),
+                request,
+            )
+            .await
         }
     }
 
@@ -67,18 +73,24 @@ impl Client<'_> {
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        self.send(self.request("GET", path).body(Body::empty()).unwrap()).await
+        self.send(self.request("GET", path).body(Body::empty()).unwrap())
+            .await
     }
 
     pub async fn ask(&self, method: &str, path: &str, body: Value) -> Answer {
         let body = Body::from(body.to_string());
-        self.send(self.request(method, path).body(body).unwrap()).await
+        self.send(self.request(method, path).body(body).unwrap())
+            .await
     }
 
     /// The JSON of an answer that has to be a success.
     pub async fn ok(&self, method: &str, path: &str, body: Value) -> Value {
         let answer = self.ask(method, path, body).await;
-        assert!(answer.status.is_success(), "{method} {path}: {}", answer.text);
+        assert!(
+            answer.status.is_success(),
+            "{method} {path}: {}",
+            answer.text
+        );
         answer.json()
     }
 }
@@ -100,8 +112,14 @@ pub async fn read_until(body: &mut BodyStream<Incoming>, text: &str) -> String {
     let mut seen = String::new();
     while !seen.contains(text) {
         let next = tokio::time::timeout(std::time::Duration::from_secs(10), body.next());
-        let frame = next.await.unwrap_or_else(|_| panic!("{text:?} does not come: {seen}"));
-        let data = frame.expect("the stream has ended").unwrap().into_data().unwrap();
+        let frame = next
+            .await
+            .unwrap_or_else(|_| panic!("{text:?} does not come: {seen}"));
+        let data = frame
+            .expect("the stream has ended")
+            .unwrap()
+            .into_data()
+            .unwrap();
         seen.push_str(std::str::from_utf8(&data).unwrap());
     }
     seen
@@ -109,6 +127,7 @@ pub async fn read_until(body: &mut BodyStream<Incoming>, text: &str) -> String {
 
 impl Client<'_> {
     pub async fn get_stream(&self, path: &str) -> http::Response<Incoming> {
-        self.open(self.request("GET", path).body(Body::empty()).unwrap()).await
+        self.open(self.request("GET", path).body(Body::empty()).unwrap())
+            .await
     }
 }

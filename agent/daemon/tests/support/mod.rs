@@ -84,8 +84,13 @@ impl World {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_hokkud"));
         let git = Git::new(config.clone(), ops.clone(), handle.clone(), program);
         tokio::spawn(git::keep(git.clone(), shutdown.clone()));
-        let state = ApiState::new(config.clone(), ops.clone(), handle, vec!["no cgroups".into()])
-            .beside(git::routes(git));
+        let state = ApiState::new(
+            config.clone(),
+            ops.clone(),
+            handle,
+            vec!["no cgroups".into()],
+        )
+        .beside(git::routes(git));
         let served = tokio::spawn(api::serve(state, listener, shutdown));
         let socket = config.socket();
         until("the socket is there", || socket.exists()).await;
@@ -102,7 +107,10 @@ impl World {
     }
 
     pub async fn app(&self, name: &str) -> hokku_model::app::App {
-        self.ops.create_app(&Actor::root(), Some(name)).await.unwrap()
+        self.ops
+            .create_app(&Actor::root(), Some(name))
+            .await
+            .unwrap()
     }
 
     pub async fn token(&self, user: &str) -> String {
@@ -176,7 +184,11 @@ async fn push(control: Arc<Loop>, order: PushOrder, to: mpsc::Sender<PushMessage
         .output()
         .await
         .unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     let what = String::from_utf8(out.stdout).unwrap().trim().to_owned();
     control.pushes.lock().unwrap().push(Seen {
         app: order.app,
