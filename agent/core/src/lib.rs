@@ -16,3 +16,4 @@ pub mod limits;
 pub mod observed;
 pub mod parse;
 pub mod plan;
+mod words;

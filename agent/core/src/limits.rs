@@ -20,6 +20,27 @@ pub const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 /// From SIGTERM to SIGKILL (Dev Center "Dyno shutdown": R12 after 30 s).
 pub const GRACE: Duration = Duration::from_secs(30);
 
+/// The waits that an operator may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// From launch to the first answer; see [`BOOT`].
+    pub boot: Duration,
+    /// From SIGTERM to SIGKILL; see [`GRACE`].
+    pub grace: Duration,
+    /// For what is in flight; see [`DRAIN`].
+    pub drain: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Waits {
+        Waits {
+            boot: BOOT,
+            grace: GRACE,
+            drain: DRAIN,
+        }
+    }
+}
+
 /// A kill that showed no effect is ordered again after this.
 pub const KILL_AGAIN: Duration = Duration::from_secs(10);
 

@@ -1,6 +1,7 @@
 //! What is: in memory only, rebuilt by looking at the machine when the agent starts. Changed only by
-//! [`Observed::apply`] (in `apply.rs`).
+//! [`Observed::apply`] (in `apply/`).
 
+use crate::limits::Waits;
 use hokku_model::{AppId, DynoId, DynoName, Micros, dyno::DynoRecord, route::RouteTable};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,8 @@ pub struct Observed {
     pub router: Router,
     /// Rollouts whose end was ordered and is not yet seen in Desired.
     pub ending: BTreeMap<AppId, Ending>,
+    /// The operator's waits; set once, when the loop starts.
+    pub waits: Waits,
 }
 
 /// One dyno.

@@ -578,6 +578,28 @@ fn an_agent_lost_between_promotion_and_table_does_not_empty_the_routes() {
 }
 
 #[test]
+fn a_release_that_breaks_right_after_its_promotion_leaves_the_old_one_serving() {
+    let mut n = Node::running(1, &[("web", 1)]);
+    n.wish().candidate = Some(release(2, &["web"]));
+    n.obey();
+    n.up(n.id("web.1"));
+    n.obey();
+    n.wish().current = n.wish().candidate.take();
+    n.exit(n.id_of("web.1", 2), 1);
+    assert_eq!(n.obey(), ["start web.1 v2"]);
+    n.exit(n.id_of("web.1", 2), 1);
+    assert_eq!(n.says(), [""; 0]);
+    let why = explain::why_dyno(&n.desired, &n.observed, n.id_of("web.1", 1), n.now);
+    assert_eq!(
+        why,
+        "web.1 of v1 serves until the dynos of the new release are known to be up."
+    );
+    n.pass(1.2);
+    n.rest();
+    assert_eq!(n.observed.dynos.len(), 1);
+}
+
+#[test]
 fn adopted_dynos_that_should_not_be_there_drain_too() {
     let mut n = Node::new(&[("web", 1)]);
     n.wish().current = Some(release(2, &["web"]));

@@ -39,6 +39,8 @@ pub struct Config {
     pub boot_timeout: u64,
     /// Seconds from SIGTERM to SIGKILL (Heroku: 30).
     pub stop_grace: u64,
+    /// Seconds that requests and WebSockets in flight have to end on a dyno that left the routes.
+    pub drain_timeout: u64,
     /// Builds.
     pub build: BuildConfig,
     /// Budgets in bytes for what may be deleted.
@@ -92,6 +94,7 @@ impl Default for Config {
             authorized_keys: None,
             boot_timeout: 60,
             stop_grace: 30,
+            drain_timeout: 30,
             build: BuildConfig::default(),
             retain: Retain::default(),
         }
@@ -160,13 +163,28 @@ impl Config {
 
     /// The URL of an app's web page.
     pub fn web_url(&self, app: &str) -> String {
-        let port = self.router_listen.first().map_or(80, SocketAddr::port);
+        let port = self.router_port();
         let port = if port == 80 {
             String::new()
         } else {
             format!(":{port}")
         };
         format!("http://{app}.{}{port}/", self.apps_domain)
+    }
+
+    /// The first port at which the router takes requests; where the settings say 0, the one it was given.
+    pub fn router_port(&self) -> u16 {
+        let given = || {
+            std::fs::read_to_string(self.data_dir.join("run/router.addr"))
+                .ok()?
+                .trim()
+                .parse::<SocketAddr>()
+                .ok()
+        };
+        match self.router_listen.first().map_or(80, SocketAddr::port) {
+            0 => given().map_or(0, |a| a.port()),
+            port => port,
+        }
     }
 
     /// The host name that always leads to an app.

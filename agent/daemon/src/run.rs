@@ -1,11 +1,11 @@
 //! The one place where the rooms are wired together.
 
 use crate::{
-    api,
+    api::{self, ApiState},
     build::Builder,
     config::Config,
     control::{self, Control, Ears, Hands},
-    git,
+    git::{self, Git},
     logs::Logs,
     ops::Ops,
     router::{self, Link},
@@ -114,11 +114,11 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         shutdown: shutdown.clone(),
     };
     let control = tokio::spawn(Control::run(hands, ears));
-    let myself = std::env::current_exe().context("can't find the agent's own program file")?;
-    let git = git::Git::new(config.clone(), ops.clone(), handle.clone(), myself);
-    tokio::spawn(git::keep(git.clone(), shutdown.clone()));
-    let state = api::ApiState::new(config.clone(), ops, handle, capability.notices)
-        .beside(git::routes(git));
+    let program = std::env::current_exe().context("can't find the agent's own program file")?;
+    let git = Git::new(config.clone(), ops.clone(), handle.clone(), program);
+    let state = ApiState::new(config.clone(), ops, handle, capability.notices)
+        .beside(git::routes(git.clone()));
+    tokio::spawn(git::keep(git, shutdown.clone()));
     let api = tokio::spawn(api::serve(state, listener, shutdown));
     fs::write(
         config.data_dir.join("run/api.addr"),

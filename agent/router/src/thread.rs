@@ -162,40 +162,49 @@ pub(crate) fn start(
 async fn live(ctx: Rc<Ctx>, mut inbox: mpsc::Receiver<Order>) {
     tokio::task::spawn_local(sweep_on(ctx.clone()));
     while let Some(order) = inbox.recv().await {
-        match order {
-            Order::Serve(stream, peer, counted) => {
-                ctx.busy.notify_one();
-                conn::serve(&ctx, stream, peer, counted);
-            }
-            Order::Look(seen) => {
-                ctx.pool.borrow_mut().sweep(&ctx.shared.limits);
-                ctx.changed.notify_waiters();
-                // nobody waits for the answer of a thread that took too long
-                let _ = seen.send(());
-            }
-            Order::Close(dyno) => ctx.flights_to(dyno).iter().for_each(|f| f.ask_to_close()),
-            Order::Cut(dyno) => ctx.flights_to(dyno).iter().for_each(|f| f.cut()),
-            Order::Stop => break,
+        if let Order::Stop = order {
+            break;
         }
+        obey(&ctx, order);
     }
-    drain(&ctx).await;
+    drain(&ctx, inbox).await;
 }
 
-/// Lets requests finish and ends tunnels, for as long as the limit allows.
-async fn drain(ctx: &Rc<Ctx>) {
+fn obey(ctx: &Rc<Ctx>, order: Order) {
+    match order {
+        Order::Serve(stream, peer, counted) => {
+            ctx.busy.notify_one();
+            conn::serve(ctx, stream, peer, counted);
+        }
+        Order::Look(seen) => {
+            ctx.pool.borrow_mut().sweep(&ctx.shared.limits);
+            ctx.changed.notify_waiters();
+            // nobody waits for the answer of a thread that took too long
+            let _ = seen.send(());
+        }
+        Order::Close(dyno) => ctx.flights_to(dyno).iter().for_each(|f| f.ask_to_close()),
+        Order::Cut(dyno) => ctx.flights_to(dyno).iter().for_each(|f| f.cut()),
+        // given once
+        Order::Stop => {}
+    }
+}
+
+/// Lets requests finish and ends tunnels, for as long as the limit allows. Orders are still obeyed.
+async fn drain(ctx: &Rc<Ctx>, mut inbox: mpsc::Receiver<Order>) {
     ctx.stopping.set(true);
     ctx.stop.notify_waiters();
-    let tunnels: Vec<_> = ctx.flights.borrow().iter().cloned().collect();
-    tunnels.iter().for_each(|f| f.ask_to_close());
-    drop(tunnels);
+    let all = || ctx.flights.borrow().iter().cloned().collect::<Vec<_>>();
+    all().iter().for_each(|f| f.ask_to_close());
     let end = clock::ms()
         .saturating_add(u64::try_from(ctx.shared.limits.stop.as_millis()).unwrap_or(u64::MAX));
     while ctx.connections.load(Relaxed) > 0 && clock::ms() < end {
+        while let Ok(order) = inbox.try_recv() {
+            obey(ctx, order);
+        }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let left: Vec<_> = ctx.flights.borrow().iter().cloned().collect();
-    left.iter().for_each(|f| f.cut());
-    drop(left);
+    all().iter().for_each(|f| f.cut());
+    // a few turns for the tasks to answer
     for _ in 0..16 {
         tokio::task::yield_now().await;
     }

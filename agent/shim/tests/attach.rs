@@ -55,14 +55,14 @@ fn streams_are_apart_and_stdin_ends() {
 
 #[test]
 fn fifty_megabytes_come_back_unchanged() {
-    const SIZE: usize = 50 << 20;
-    for way in ways() {
+    for (i, way) in ways().into_iter().enumerate() {
+        let size = if i == 0 { 50 << 20 } else { 5 << 20 };
         let b = Bench::attached(way, "exec cat", None);
         let d = b.start().unwrap();
         let mut c = d.connect();
         c.send(Frame::Attach);
         let mut s = c.s.try_clone().unwrap();
-        let data: Vec<u8> = (0..SIZE as u64)
+        let data: Vec<u8> = (0..size as u64)
             .map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u8)
             .collect();
         let sent = std::thread::spawn(move || {

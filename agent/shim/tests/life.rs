@@ -150,7 +150,9 @@ fn config_vars_are_on_no_disk_and_no_command_line() {
         while let Some(p) = look.pop() {
             let m = p.symlink_metadata().unwrap();
             if m.is_dir() {
-                look.extend(fs::read_dir(&p).unwrap().flatten().map(|e| e.path()));
+                // an overlay's work folder is closed, and empty
+                let inside = fs::read_dir(&p).into_iter().flatten().flatten();
+                look.extend(inside.map(|e| e.path()));
             } else if m.is_file() {
                 let text = fs::read(&p).unwrap();
                 assert!(
@@ -262,7 +264,7 @@ fn a_dyno_survives_its_starter() {
         fs::write(&spec, serde_json::to_vec(&b.spec).unwrap()).unwrap();
         let mut middle = std::process::Command::new("/bin/bash");
         let line = format!(
-            "{} < {}; sleep 1000",
+            "until {} < {}; do sleep 0.01; done; sleep 1000",
             b.path("hokku-shim").display(),
             spec.display()
         );

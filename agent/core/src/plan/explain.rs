@@ -6,10 +6,9 @@ use super::{
     restart, sorted,
 };
 use crate::{
-    apply::spell,
     desired::{AppWish, Desired},
-    limits,
     observed::{Dyno, DynoState, Observed},
+    words::spell,
 };
 use hokku_model::{AppId, DynoId, DynoName, Micros};
 use std::time::Duration;
@@ -125,7 +124,7 @@ fn of_dyno(crew: Option<&Crew>, observed: &Observed, d: &Dyno, now: Micros) -> S
             if d.pid == 0 {
                 format!("{id} was ordered {ago} ago; its process does not run yet.")
             } else {
-                let left = left(since, limits::BOOT, now);
+                let left = left(since, observed.waits.boot, now);
                 let port = r.port.map_or(String::new(), |p| format!(" ({p})"));
                 format!(
                     "{id} has run for {ago} and has not answered on $PORT{port} yet; it is given up in {left}."
@@ -136,7 +135,7 @@ fn of_dyno(crew: Option<&Crew>, observed: &Observed, d: &Dyno, now: Micros) -> S
         DynoState::Draining { since } => format!(
             "{id} left the routes {} ago; it gets SIGTERM when what is in flight has ended, in {} at the latest.",
             spell(now.since(since)),
-            left(since, limits::DRAIN, now)
+            left(since, observed.waits.drain, now)
         ),
         DynoState::Drained { .. } => {
             format!("Nothing is in flight to {id} any more; it gets SIGTERM next.")
@@ -147,7 +146,7 @@ fn of_dyno(crew: Option<&Crew>, observed: &Observed, d: &Dyno, now: Micros) -> S
         } => format!(
             "{id} got SIGTERM {} ago; it is killed in {} if it does not exit.",
             spell(now.since(since)),
-            left(since, limits::GRACE, now)
+            left(since, observed.waits.grace, now)
         ),
         DynoState::Stopping {
             killed: Some(at), ..

@@ -49,7 +49,7 @@ pub(super) fn step(
             since,
             killed: None,
         } => {
-            if draft.due(since.plus(limits::GRACE)) {
+            if draft.due(since.plus(observed.waits.grace)) {
                 let why = format!("{} did not exit after SIGTERM", d.record.name);
                 draft.act(Action::Kill { dyno }, why);
             }
@@ -89,14 +89,14 @@ fn leave(
     let routed = r.known.contains(&dyno);
     if r.connected {
         if r.confirmed() && !routed {
-            let deadline = limits::DRAIN;
+            let deadline = observed.waits.drain;
             draft.act(Action::Drain { dyno, deadline }, why);
         }
         return;
     }
     // A dyno adopted outside the table may have been draining: it gets the time of a drain as well.
     let wait = match (routed, even_routed) {
-        (false, _) => limits::DRAIN,
+        (false, _) => observed.waits.drain,
         (true, Some(wait)) => wait,
         (true, None) => return,
     };
@@ -110,7 +110,7 @@ fn leave(
 
 fn drain_on(d: &Dyno, since: Micros, observed: &Observed, draft: &mut Draft) {
     let dyno: DynoId = d.record.id;
-    if draft.due(since.plus(limits::DRAIN + limits::DRAIN_MARGIN)) {
+    if draft.due(since.plus(observed.waits.drain + limits::DRAIN_MARGIN)) {
         let why = format!("the time for draining {} is over", d.record.name);
         draft.act(Action::Stop { dyno }, why);
         return;
@@ -118,7 +118,7 @@ fn drain_on(d: &Dyno, since: Micros, observed: &Observed, draft: &mut Draft) {
     let r = &observed.router;
     if r.confirmed() && !r.draining.contains(&dyno) {
         let deadline = since
-            .plus(limits::DRAIN)
+            .plus(observed.waits.drain)
             .since(draft.now)
             .max(Duration::from_millis(1));
         let why = format!(

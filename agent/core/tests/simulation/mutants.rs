@@ -508,7 +508,7 @@ fn a_flood_of_dynos_is_noticed_by_itself() {
         let starts: Vec<_> = p.actions.iter().map(|(a, _)| a.clone()).collect();
         for a in starts {
             if matches!(&a, Action::Start { name, .. } if name.kind.is_web()) {
-                (0..5).for_each(|_| add(p, now, a.clone()));
+                (0..12).for_each(|_| add(p, now, a.clone()));
             }
         }
     });

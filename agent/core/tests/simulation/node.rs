@@ -228,8 +228,9 @@ impl World {
         if new.targets.iter().any(|t| serves(&t.dyno)) {
             return None;
         }
-        if new.state == AppState::Maintenance {
-            return None; // Turned off since the table was sent.
+        use AppState::{Blank, Maintenance, Stopped};
+        if matches!(new.state, Maintenance | Stopped | Blank) {
+            return None; // Ordered so when the table was sent, and changed since.
         }
         for wish in [&app.wish, seen] {
             let web = hokku_model::ProcessType::web();

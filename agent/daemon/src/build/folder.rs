@@ -40,7 +40,10 @@ pub fn cache(data: &Path, app: AppId) -> PathBuf {
 /// Ends the builds that an earlier agent left running and removes their folders. Their pushers are gone.
 pub fn clean(data: &Path) -> anyhow::Result<()> {
     for sub in ["build", "cache"] {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(data.join(sub))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(data.join(sub))?;
     }
     crate::sys::stop::shims(&data.join("build"))?;
     for entry in fs::read_dir(data.join("build"))? {
@@ -48,7 +51,13 @@ pub fn clean(data: &Path) -> anyhow::Result<()> {
     }
     for entry in fs::read_dir(data.join("cache"))? {
         for sub in ["next", "old"] {
-            tree::remove(&entry.as_ref().map_err(|e| anyhow::anyhow!("{e}"))?.path().join(sub))?;
+            tree::remove(
+                &entry
+                    .as_ref()
+                    .map_err(|e| anyhow::anyhow!("{e}"))?
+                    .path()
+                    .join(sub),
+            )?;
         }
     }
     Ok(())
@@ -60,35 +69,58 @@ impl Folder {
     /// # Errors
     /// The disk is full, …; what was made is removed by the caller with the whole folder.
     pub fn lay(data: &Path, order: &BuildOrder) -> anyhow::Result<Folder> {
-        let dir = order.source.parent().context("the source lies nowhere")?.to_owned();
+        let dir = order
+            .source
+            .parent()
+            .context("the source lies nowhere")?
+            .to_owned();
         let tree = dir.join("tree");
         fs::rename(&order.source, &tree).context("the source is gone")?;
         let mut warnings = ignore(&tree)?;
         if tree.join(".gitmodules").exists() {
-            warnings.push("The repository has submodules: they are not fetched, their folders stay empty.".into());
+            warnings.push(
+                "The repository has submodules: they are not fetched, their folders stay empty."
+                    .into(),
+            );
         }
         for name in REMOVED {
             tree::remove(&tree.join(name))?;
         }
         for (sub, mode) in [("env", 0o700), ("scratch", 0o700), ("shim", 0o700)] {
-            fs::DirBuilder::new().mode(mode).create(dir.join(sub)).with_context(|| no_room(&dir))?;
+            fs::DirBuilder::new()
+                .mode(mode)
+                .create(dir.join(sub))
+                .with_context(|| no_room(&dir))?;
         }
         for (key, value) in &order.env {
             let mut file = fs::OpenOptions::new();
-            let mut file = file.write(true).create_new(true).mode(0o600).open(dir.join("env").join(key))?;
-            std::io::Write::write_all(&mut file, value.as_bytes()).with_context(|| no_room(&dir))?;
+            let mut file = file
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(dir.join("env").join(key))?;
+            std::io::Write::write_all(&mut file, value.as_bytes())
+                .with_context(|| no_room(&dir))?;
         }
         let cache = cache(data, order.app);
         let current = cache.join("current");
         if current.exists() {
             // Built-in buildpacks never write into a layer of the cache; others may, so they get a copy of their own.
             let builtin = |b: &String| hokku_buildpacks::Builtin::by_name(b).is_some();
-            let how = if order.buildpacks.iter().all(builtin) { How::Link } else { How::Copy };
+            let how = if order.buildpacks.iter().all(builtin) {
+                How::Link
+            } else {
+                How::Copy
+            };
             tree::replicate(&current, &dir.join("cache"), how).with_context(|| no_room(&dir))?;
         } else {
             fs::create_dir(dir.join("cache"))?;
         }
-        let folder = Folder { dir, cache, warnings };
+        let folder = Folder {
+            dir,
+            cache,
+            warnings,
+        };
         if let Isolation::Root { uid } = order.isolation {
             for sub in ["tree", "env", "scratch", "cache"] {
                 give(&folder.dir.join(sub), uid)?;
@@ -117,7 +149,11 @@ impl Folder {
             Isolation::Plain => self.dir.join(sub),
             _ => Path::new(INSIDE).join(sub),
         };
-        order.build_dir = if isolation == Isolation::Plain { self.tree() } else { "/app".into() };
+        order.build_dir = if isolation == Isolation::Plain {
+            self.tree()
+        } else {
+            "/app".into()
+        };
         order.link_dir = Some(inside("tree"));
         order.cache_dir = inside("cache");
         order.env_dir = inside("env");
@@ -161,7 +197,9 @@ impl Folder {
 
 /// Removes what `.slugignore` names.
 fn ignore(root: &Path) -> anyhow::Result<Vec<String>> {
-    let Ok(text) = fs::read_to_string(root.join(".slugignore")) else { return Ok(vec![]) };
+    let Ok(text) = fs::read_to_string(root.join(".slugignore")) else {
+        return Ok(vec![]);
+    };
     let patterns = Slugignore::parse(&text);
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -169,7 +207,9 @@ fn ignore(root: &Path) -> anyhow::Result<Vec<String>> {
             let entry = entry?;
             let path = entry.path();
             let is_folder = entry.file_type()?.is_dir();
-            let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str) else { continue };
+            let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str) else {
+                continue;
+            };
             if patterns.matches(name, is_folder) {
                 tree::remove(&path)?;
             } else if is_folder {
@@ -177,7 +217,11 @@ fn ignore(root: &Path) -> anyhow::Result<Vec<String>> {
             }
         }
     }
-    Ok(patterns.warnings.iter().map(|w| format!(".slugignore line {}: {}", w.line, w.text)).collect())
+    Ok(patterns
+        .warnings
+        .iter()
+        .map(|w| format!(".slugignore line {}: {}", w.line, w.text))
+        .collect())
 }
 
 /// Makes the user the owner of everything below, following no link.

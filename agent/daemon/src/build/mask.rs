@@ -14,11 +14,17 @@ pub struct Mask {
 impl Mask {
     /// Masks the secret ones of these config vars.
     pub fn new(env: &BTreeMap<String, String>) -> Mask {
-        let mut secrets: Vec<Vec<u8>> =
-            env.iter().filter(|(k, v)| is_secret(k, v)).map(|(_, v)| v.clone().into_bytes()).collect();
+        let mut secrets: Vec<Vec<u8>> = env
+            .iter()
+            .filter(|(k, v)| is_secret(k, v))
+            .map(|(_, v)| v.clone().into_bytes())
+            .collect();
         // The longest first, so that a secret that holds another is replaced whole.
         secrets.sort_by_key(|s| std::cmp::Reverse(s.len()));
-        Mask { secrets, held: vec![] }
+        Mask {
+            secrets,
+            held: vec![],
+        }
     }
 
     /// What may be shown of the output so far.
@@ -54,9 +60,18 @@ impl Mask {
 /// Names that say so, or values that can't be anything else. Short values would mask half of the output.
 fn is_secret(key: &str, value: &str) -> bool {
     let key = key.to_ascii_uppercase();
-    let named = ["SECRET", "TOKEN", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "PRIVATE", "AUTH"]
-        .iter()
-        .any(|word| key.contains(word));
+    let named = [
+        "SECRET",
+        "TOKEN",
+        "PASSWORD",
+        "PASSWD",
+        "KEY",
+        "CREDENTIAL",
+        "PRIVATE",
+        "AUTH",
+    ]
+    .iter()
+    .any(|word| key.contains(word));
     let url = value.contains("://") && value.contains('@');
     let mixed = value.len() >= 20
         && !value.contains(['/', ' ', '.'])
@@ -71,14 +86,26 @@ mod tests {
     use proptest::prelude::*;
 
     fn mask(vars: &[(&str, &str)]) -> Mask {
-        Mask::new(&vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+        Mask::new(
+            &vars
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+        )
     }
 
     #[test]
     fn only_what_looks_secret_is_masked() {
-        let mut m = mask(&[("API_KEY", "abcdef"), ("NODE_ENV", "production"), ("DATABASE_URL", "postgres://u:p@h/d")]);
+        let mut m = mask(&[
+            ("API_KEY", "abcdef"),
+            ("NODE_ENV", "production"),
+            ("DATABASE_URL", "postgres://u:p@h/d"),
+        ]);
         let out = m.pass(b"production abcdef postgres://u:p@h/d end");
-        assert_eq!(String::from_utf8(out).unwrap(), "production [MASKED] [MASKED] end");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "production [MASKED] [MASKED] end"
+        );
     }
 
     proptest! {

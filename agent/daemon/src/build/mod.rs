@@ -15,11 +15,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use folder::Folder;
 use hokku_buildpacks::order::{Failure, Outcome};
-use hokku_model::{
-    AppId, AppName, BuildId,
-    release::Slug,
-    shim::Isolation,
-};
+use hokku_model::{AppId, AppName, BuildId, release::Slug, shim::Isolation};
 use mask::Mask;
 use std::{
     collections::BTreeMap,
@@ -71,7 +67,9 @@ pub struct BuildFailed {
 
 impl From<anyhow::Error> for BuildFailed {
     fn from(e: anyhow::Error) -> BuildFailed {
-        BuildFailed { message: format!(" !     Push rejected: {e:#}") }
+        BuildFailed {
+            message: format!(" !     Push rejected: {e:#}"),
+        }
     }
 }
 
@@ -90,9 +88,20 @@ impl Builder {
     ///
     /// # Errors
     /// A folder can't be made or cleaned.
-    pub fn open(config: Arc<Config>, slugs: Slugs, shim: PathBuf, buildpack: PathBuf) -> anyhow::Result<Builder> {
-        folder::clean(&config.data_dir).context("what earlier builds left behind can't be removed")?;
-        Ok(Builder { config, slugs, shim, buildpack })
+    pub fn open(
+        config: Arc<Config>,
+        slugs: Slugs,
+        shim: PathBuf,
+        buildpack: PathBuf,
+    ) -> anyhow::Result<Builder> {
+        folder::clean(&config.data_dir)
+            .context("what earlier builds left behind can't be removed")?;
+        Ok(Builder {
+            config,
+            slugs,
+            shim,
+            buildpack,
+        })
     }
 
     /// Deletes an app's cache. Blocking.
@@ -161,11 +170,18 @@ impl Builder {
     }
 
     /// Did the build succeed? If not, why, in words.
-    fn judge(&self, order: &BuildOrder, end: &sandbox::End, outcome: Option<&Outcome>) -> Result<(), BuildFailed> {
+    fn judge(
+        &self,
+        order: &BuildOrder,
+        end: &sandbox::End,
+        outcome: Option<&Outcome>,
+    ) -> Result<(), BuildFailed> {
         let fail = |text: String| Err(BuildFailed { message: text });
         let minutes = self.config.build.timeout.div_ceil(60);
         match end {
-            sandbox::End::Cancelled => return fail(" !     Build cancelled: the pusher went away.".into()),
+            sandbox::End::Cancelled => {
+                return fail(" !     Build cancelled: the pusher went away.".into());
+            }
             sandbox::End::TimedOut => {
                 return fail(format!(
                     " !     The build took longer than {minutes} minutes and was stopped (setting build.timeout)."
@@ -178,14 +194,23 @@ impl Builder {
             Some((_, Failure::Undetected { message })) => fail(rejected(message.clone())),
             Some((_, Failure::Buildpack { message })) => fail(rejected(message.clone())),
             Some((o, Failure::Compile { status })) => {
-                let language = if o.language.is_empty() { "the" } else { &o.language };
+                let language = if o.language.is_empty() {
+                    "the"
+                } else {
+                    &o.language
+                };
                 let room = self.slugs.free();
                 let hint = match status {
                     137 => "\n !     It was killed: it may have run out of memory.".to_owned(),
-                    _ if room < 64 << 20 => format!("\n !     The disk is full: {} are free.", size(room)),
+                    _ if room < 64 << 20 => {
+                        format!("\n !     The disk is full: {} are free.", size(room))
+                    }
                     _ => String::new(),
                 };
-                fail(format!("{}{hint}", rejected(format!("failed to compile {language} app."))))
+                fail(format!(
+                    "{}{hint}",
+                    rejected(format!("failed to compile {language} app."))
+                ))
             }
             None => match end {
                 sandbox::End::Exited(exit) if exit.status() != 0 => fail(rejected(format!(
@@ -208,6 +233,10 @@ fn size(bytes: u64) -> String {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
-    tokio::task::spawn_blocking(work).await.context("a task of the build ended by itself")?
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .context("a task of the build ended by itself")?
 }

@@ -1,6 +1,10 @@
 //! One run of the driver behind its walls.
 
-use super::{BuildFailed, BuildOrder, Builder, folder::{Folder, INSIDE}, mask::Mask};
+use super::{
+    BuildFailed, BuildOrder, Builder,
+    folder::{Folder, INSIDE},
+    mask::Mask,
+};
 use crate::sys::shim::{self, ShimConn};
 use anyhow::Context;
 use bytes::Bytes;
@@ -59,21 +63,42 @@ pub async fn run(
         order.isolation,
     )?;
     let plain = order.isolation == Isolation::Plain;
-    let driver = if plain { builder.buildpack.display().to_string() } else { DRIVER.to_owned() };
-    let bind = |from: &std::path::Path, to: &str, writable| Bind { from: from.to_owned(), to: to.into(), writable };
-    let mut binds = vec![bind(folder.dir(), INSIDE, true), bind(&builder.buildpack, DRIVER, false)];
-    if let Some(mirror) = settings.runtime_mirror.as_deref().filter(|m| m.starts_with('/')) {
+    let driver = if plain {
+        builder.buildpack.display().to_string()
+    } else {
+        DRIVER.to_owned()
+    };
+    let bind = |from: &std::path::Path, to: &str, writable| Bind {
+        from: from.to_owned(),
+        to: to.into(),
+        writable,
+    };
+    let mut binds = vec![
+        bind(folder.dir(), INSIDE, true),
+        bind(&builder.buildpack, DRIVER, false),
+    ];
+    if let Some(mirror) = settings
+        .runtime_mirror
+        .as_deref()
+        .filter(|m| m.starts_with('/'))
+    {
         binds.push(bind(mirror.as_ref(), mirror, false));
     }
     let spec = ShimSpec {
         dir: folder.dir().join("shim"),
         argv: vec![driver, "drive".into(), file.display().to_string()],
-        env: [("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"), ("HOME", "/app"), ("LANG", "C.UTF-8")]
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .to_vec(),
+        env: [
+            ("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
+            ("HOME", "/app"),
+            ("LANG", "C.UTF-8"),
+        ]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .to_vec(),
         cwd: "/app".into(),
         isolation: order.isolation,
-        app: AppTree::Bind { path: folder.tree() },
+        app: AppTree::Bind {
+            path: folder.tree(),
+        },
         binds: if plain { vec![] } else { binds },
         output: Output::Attached { pty: None },
         limits: Limits {
@@ -87,7 +112,9 @@ pub async fn run(
         hostname: "build".into(),
     };
     let began = Instant::now();
-    let conn = shim::spawn(&builder.shim, &spec).await.context("the build can't be started")?;
+    let conn = shim::spawn(&builder.shim, &spec)
+        .await
+        .context("the build can't be started")?;
     let exit = follow(conn, lines, mask, cancel).await?;
     let rest = mask.end();
     if !rest.is_empty() {
@@ -97,7 +124,11 @@ pub async fn run(
         return Ok(End::Cancelled);
     }
     let late = began.elapsed() >= Duration::from_secs(settings.timeout);
-    Ok(if late && exit == Exit::Signal(libc::SIGKILL) { End::TimedOut } else { End::Exited(exit) })
+    Ok(if late && exit == Exit::Signal(libc::SIGKILL) {
+        End::TimedOut
+    } else {
+        End::Exited(exit)
+    })
 }
 
 async fn follow(
@@ -106,9 +137,16 @@ async fn follow(
     mask: &mut Mask,
     cancel: &CancellationToken,
 ) -> anyhow::Result<Exit> {
-    let ShimConn { mut tx, mut rx, process: _process, .. } = conn;
+    let ShimConn {
+        mut tx,
+        mut rx,
+        process: _process,
+        ..
+    } = conn;
     for frame in [Frame::Attach, Frame::StdinEof] {
-        tx.send(&frame).await.context("the build was gone before it began")?;
+        tx.send(&frame)
+            .await
+            .context("the build was gone before it began")?;
     }
     let mut killed = false;
     loop {

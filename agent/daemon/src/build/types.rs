@@ -25,8 +25,14 @@ pub fn discover(outcome: &Outcome) -> anyhow::Result<Types> {
     let mut types = BTreeMap::new();
     let mut warnings = vec![];
     if let Some(bytes) = &outcome.procfile {
-        let parsed = procfile::parse(bytes).map_err(|e| anyhow::anyhow!("the Procfile can't be read: {e}"))?;
-        warnings.extend(parsed.warnings.iter().map(|w| format!("Procfile line {}: {}", w.line, w.text)));
+        let parsed = procfile::parse(bytes)
+            .map_err(|e| anyhow::anyhow!("the Procfile can't be read: {e}"))?;
+        warnings.extend(
+            parsed
+                .warnings
+                .iter()
+                .map(|w| format!("Procfile line {}: {}", w.line, w.text)),
+        );
         types.extend(parsed.types);
     }
     let declared: Vec<_> = types.keys().cloned().collect();
@@ -40,7 +46,13 @@ pub fn discover(outcome: &Outcome) -> anyhow::Result<Types> {
             types.insert(kind, command.clone());
         }
     }
-    Ok(Types { types, warnings, declared, defaults, language: outcome.language.clone() })
+    Ok(Types {
+        types,
+        warnings,
+        declared,
+        defaults,
+        language: outcome.language.clone(),
+    })
 }
 
 impl Types {
@@ -48,11 +60,22 @@ impl Types {
     pub fn declared(&self) -> String {
         let list = |types: &[ProcessType]| {
             let names: Vec<&str> = types.iter().map(ProcessType::as_str).collect();
-            if names.is_empty() { "(none)".into() } else { names.join(", ") }
+            if names.is_empty() {
+                "(none)".into()
+            } else {
+                names.join(", ")
+            }
         };
-        let mut text = format!("       Procfile declares types -> {}\n", list(&self.declared));
+        let mut text = format!(
+            "       Procfile declares types -> {}\n",
+            list(&self.declared)
+        );
         if !self.defaults.is_empty() {
-            text += &format!("       Default types for {} -> {}\n", self.language, list(&self.defaults));
+            text += &format!(
+                "       Default types for {} -> {}\n",
+                self.language,
+                list(&self.defaults)
+            );
         }
         text
     }
@@ -73,7 +96,11 @@ mod tests {
             ..Outcome::default()
         };
         let types = discover(&outcome).unwrap();
-        let shown: Vec<_> = types.types.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let shown: Vec<_> = types
+            .types
+            .iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
         assert_eq!(shown, ["console=irb", "web=mine", "worker=w"]);
         assert_eq!(
             types.declared(),

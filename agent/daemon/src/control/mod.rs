@@ -27,7 +27,9 @@ use crate::{
     supervisor::{AdoptedState, Fact, Supervisor},
     sys::detect::Walls,
 };
-use hokku_core::{action::Plan, desired::Desired, event::Event, observed::Observed, plan::plan};
+use hokku_core::{
+    action::Plan, desired::Desired, event::Event, limits::Waits, observed::Observed, plan::plan,
+};
 use hokku_model::{AppId, DynoId, Micros, dyno::DynoRecord, route::RouterReport};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -85,6 +87,8 @@ pub struct Control {
     /// Runs whose asker waits until the process runs.
     asked: BTreeMap<DynoId, oneshot::Sender<Result<DynoRecord, String>>>,
     builds: queue::Queue,
+    /// Destroyed apps whose files are deleted once their last dyno is gone.
+    gone: BTreeSet<AppId>,
 }
 
 /// What tasks of the loop report.
@@ -105,15 +109,25 @@ impl Control {
     pub async fn run(hands: Hands, mut ears: Ears) -> anyhow::Result<()> {
         let (events, internal) = mpsc::channel(1024);
         let desired = hands.ops.desired().await?;
+        let seconds = |s: u64| Duration::from_secs(s);
+        let waits = Waits {
+            boot: seconds(hands.config.boot_timeout),
+            grace: seconds(hands.config.stop_grace),
+            drain: seconds(hands.config.drain_timeout),
+        };
         let builds = queue::Queue::new(hands.config.build.parallel);
         let mut control = Control {
             hands,
             desired,
-            observed: Observed::default(),
+            observed: Observed {
+                waits,
+                ..Observed::default()
+            },
             events,
             internal,
             asked: BTreeMap::new(),
             builds,
+            gone: BTreeSet::new(),
         };
         control.adopt().await;
         control.sweep();
@@ -138,7 +152,14 @@ impl Control {
     /// Takes the newest wishes. A store that can't be read changes nothing: the apps go on as they are.
     async fn reread(&mut self) {
         match self.hands.ops.desired().await {
-            Ok(desired) => self.desired = desired,
+            Ok(desired) => {
+                let old = std::mem::replace(&mut self.desired, desired);
+                self.gone.extend(
+                    old.apps
+                        .keys()
+                        .filter(|a| !self.desired.apps.contains_key(a)),
+                );
+            }
             Err(e) => tracing::error!("the store can't be read, the last known wishes stay: {e}"),
         }
     }
@@ -192,6 +213,7 @@ impl Control {
             }
         }
         self.start_builds();
+        self.forget_gone();
         wake_at
     }
 
@@ -266,6 +288,19 @@ impl Control {
         }
     }
 
+    /// Deletes the files of destroyed apps that no dyno uses any more.
+    fn forget_gone(&mut self) {
+        let used: BTreeSet<AppId> = self.observed.dynos.values().map(|d| d.record.app).collect();
+        for app in self.gone.extract_if(.., |app| !used.contains(app)) {
+            let hands = self.hands.clone();
+            tokio::task::spawn_blocking(move || {
+                hands.slugs.forget(app);
+                hands.builder.forget(app);
+                hands.logs.forget(app);
+            });
+        }
+    }
+
     /// Starts the builds whose turn it is.
     fn start_builds(&mut self) {
         for (order, to) in self.builds.next() {
@@ -282,7 +317,8 @@ impl Control {
     fn sweep(&self) {
         let hands = self.hands.clone();
         let alive: BTreeSet<String> = self.observed.dynos.keys().map(DynoId::to_string).collect();
-        let slug = |d: &hokku_core::observed::Dyno| d.record.slug.clone().map(|s| (d.record.app, s));
+        let slug =
+            |d: &hokku_core::observed::Dyno| d.record.slug.clone().map(|s| (d.record.app, s));
         let running: BTreeSet<_> = self.observed.dynos.values().filter_map(slug).collect();
         tokio::spawn(sweep::sweep(hands, alive, running));
     }

@@ -6,11 +6,17 @@ use std::collections::BTreeSet;
 
 /// Deletes the oldest slugs that no rollback is kept for, until all fit the budget, and then old logs. `running` are
 /// slugs that a dyno has under it; `alive` are the ids of dynos whose log is still written.
-pub(super) async fn sweep(hands: Hands, alive: BTreeSet<String>, running: BTreeSet<(AppId, SlugDigest)>) {
+pub(super) async fn sweep(
+    hands: Hands,
+    alive: BTreeSet<String>,
+    running: BTreeSet<(AppId, SlugDigest)>,
+) {
     if let Err(e) = slugs(&hands, &running).await {
         tracing::warn!("old slugs could not be deleted: {e:#}");
     }
-    let Ok(apps) = hands.ops.apps().await else { return };
+    let Ok(apps) = hands.ops.apps().await else {
+        return;
+    };
     let budget = hands.config.retain.logs;
     let _ = tokio::task::spawn_blocking(move || {
         for app in apps {

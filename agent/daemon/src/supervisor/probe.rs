@@ -33,6 +33,12 @@ async fn answer_slow(probe: &Probe, slow: Duration) {
     }
 }
 
+/// How long the rest of a probe's answer is listened to.
+const LONGEST_END: Duration = Duration::from_secs(5);
+
+/// Bytes of it that are listened to.
+const MOST_OF_AN_ANSWER: u64 = 4 << 20;
+
 /// One request. False when the connection was closed without a byte.
 async fn ask(probe: &Probe, slow: Duration) -> io::Result<bool> {
     let mut s = TcpStream::connect(probe.addr).await?;
@@ -44,10 +50,25 @@ async fn ask(probe: &Probe, slow: Duration) -> io::Result<bool> {
     s.write_all(request.as_bytes()).await?;
     let mut byte = [0];
     match timeout(slow, s.read(&mut byte)).await {
-        Ok(r) => Ok(r? > 0),
+        Ok(r) => {
+            let answered = r? > 0;
+            if answered {
+                tokio::spawn(listen_to_the_end(s));
+            }
+            Ok(answered)
+        }
         // silent; that somebody still listens is seen by another connection
         Err(_) => TcpStream::connect(probe.addr).await.map(|_| true),
     }
+}
+
+/// Takes the rest of the answer: closed in the middle of it, the app would log a broken connection at each start.
+async fn listen_to_the_end(s: TcpStream) {
+    let _ = timeout(
+        LONGEST_END,
+        tokio::io::copy(&mut s.take(MOST_OF_AN_ANSWER), &mut tokio::io::sink()),
+    )
+    .await;
 }
 
 #[cfg(test)]

@@ -106,6 +106,25 @@ impl Node {
     }
 }
 
+/// What a failed test has left running ends with it.
+impl Drop for Node {
+    fn drop(&mut self) {
+        let dynos = self.base.path().join("dynos");
+        for d in fs::read_dir(dynos).into_iter().flatten().flatten() {
+            let who = fs::read(d.path().join("shim.json")).unwrap_or_default();
+            if let Ok(who) = serde_json::from_slice::<hokku_model::shim::ShimPid>(&who)
+                && crate::sys::proc::is_alive(&who)
+            {
+                // SAFETY: takes no pointers
+                unsafe { libc::kill(who.pid, libc::SIGKILL) };
+                while !crate::sys::proc::is_gone(who.pid) {
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+}
+
 async fn next(facts: &mut Receiver<Fact>) -> Fact {
     tokio::time::timeout(PATIENCE, facts.recv())
         .await

@@ -77,8 +77,12 @@ impl FrameReceiver {
             }
             // at most one whole frame and this much of the next are ever held
             self.buf.reserve(32 * 1024);
-            if self.stream.read_buf(&mut self.buf).await? == 0 {
-                return Ok(None);
+            match self.stream.read_buf(&mut self.buf).await {
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
+                // it ended before it had read all that was sent; what it had to say was received before this
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(e) => return Err(e),
             }
         }
     }

@@ -60,13 +60,25 @@ pub fn everything(data: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// One of them can't be ended.
 pub fn shims(below: &Path) -> anyhow::Result<()> {
-    let shims: Vec<i32> = find(below, 3)
+    let files = find(below, 3);
+    let dirs: Vec<_> = files
+        .iter()
+        .filter_map(|f| f.parent().map(|d| d.display().to_string()))
+        .collect();
+    let shims: Vec<i32> = files
         .into_iter()
         .filter_map(|f| serde_json::from_slice::<ShimPid>(&fs::read(f).ok()?).ok())
         .filter(super::proc::is_alive)
         .map(|s| s.pid)
         .collect();
-    end("the dynos", &shims, Signal::SIGKILL, || shims.iter().all(|p| super::proc::is_gone(*p)))
+    end("the dynos", &shims, Signal::SIGKILL, || {
+        shims.iter().all(|p| super::proc::is_gone(*p))
+    })?;
+    // Without walls only the main process dies with its shim.
+    for dir in dirs {
+        super::process::kill_marked("HOKKU_DYNO_DIR", &dir);
+    }
+    Ok(())
 }
 
 fn end(what: &str, pids: &[i32], gentle: Signal, ended: impl Fn() -> bool) -> anyhow::Result<()> {

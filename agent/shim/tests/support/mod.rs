@@ -37,6 +37,16 @@ fn root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+impl Way {
+    /// The user that the process runs as.
+    pub fn uid(self) -> u32 {
+        match self.isolation {
+            Isolation::Root { uid } => uid,
+            _ => self.user.unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
+        }
+    }
+}
+
 /// All ways that this machine and user have.
 pub fn ways() -> Vec<Way> {
     let mut all = walled();
@@ -150,7 +160,15 @@ impl Bench {
     }
 
     pub fn start(&self) -> Result<Dyno, String> {
-        let mut child = self.command().spawn().unwrap();
+        let mut child = loop {
+            match self.command().spawn() {
+                // another test forked while this one's copy of the program was being written
+                Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                    std::thread::yield_now();
+                }
+                r => break r.unwrap(),
+            }
+        };
         let text = serde_json::to_vec(&self.spec).unwrap();
         child.stdin.take().unwrap().write_all(&text).unwrap();
         let mut said = String::new();
@@ -249,6 +267,18 @@ impl Drop for Dyno {
         if alive(self.pid) {
             // SAFETY: takes no pointers
             unsafe { libc::kill(self.pid, libc::SIGKILL) };
+            until("the shim's end", || !alive(self.pid));
+        }
+    }
+}
+
+/// An overlay's work folders are closed to their own user; opened, so that the test's folder can be removed.
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let mut work = self.path("dyno/work");
+        for part in ["work", "incompat", "volatile"] {
+            work.push(part);
+            let _ = fs::set_permissions(&work, fs::Permissions::from_mode(0o700));
         }
     }
 }
@@ -271,9 +301,12 @@ impl Conn {
                 return Some(f);
             }
             let mut part = [0; 65_536];
-            match self.s.read(&mut part).unwrap() {
-                0 => return None,
-                n => self.buf.extend_from_slice(&part[..n]),
+            match self.s.read(&mut part) {
+                Ok(0) => return None,
+                Ok(n) => self.buf.extend_from_slice(&part[..n]),
+                // the shim ended before it had read all of our input
+                Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(e) => panic!("{e}"),
             }
         }
     }

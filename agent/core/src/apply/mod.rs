@@ -1,15 +1,23 @@
-//! How facts change what is known. Facts about dynos that are not known are old news and change nothing.
+//! How facts change what is known.
+//!
+//! What it does: [`Observed::apply`], with the lines for the app's log that follow; facts about the router are in
+//! `router.rs`. Facts about dynos that are not known are old news and change nothing.
+//! What it never does: decide. What follows from a state is the plan's.
+//! Who calls it: the agent's one loop, for each event.
+//! Where its tests are: `tests/steps.rs`, `tests/properties.rs`, `tests/simulation/`.
+
+mod router;
 
 use crate::{
     event::Event,
     limits,
     observed::{Dyno, DynoState, Ending, Note, Observed, Slot},
+    words::{listens_instead, spell},
 };
 use hokku_model::{
     DynoId, Micros,
     code::{R10, R12},
     dyno::{DynoRecord, Exit},
-    route::RouteTable,
 };
 
 impl Observed {
@@ -40,12 +48,7 @@ impl Observed {
                 vec![]
             }
             Event::Drained { dyno } => {
-                self.router.draining.remove(dyno);
-                if let Some(d) = self.dynos.get_mut(dyno)
-                    && matches!(d.state, DynoState::Draining { .. })
-                {
-                    d.state = DynoState::Drained { since: now };
-                }
+                self.drained(*dyno, now);
                 vec![]
             }
             Event::TableSent { table } => {
@@ -61,13 +64,7 @@ impl Observed {
                 vec![]
             }
             Event::RouterWent => {
-                let r = &mut self.router;
-                if r.connected {
-                    r.since = now;
-                }
-                r.connected = false;
-                r.sent = None;
-                r.draining.clear();
+                self.router_went(now);
                 vec![]
             }
             Event::PromoteOrdered { app, version } | Event::AbandonOrdered { app, version } => {
@@ -118,13 +115,10 @@ impl Observed {
             pid,
             stop_asked: false,
         };
-        if !dyno.takes_requests() {
-            dyno.state = DynoState::Up {
-                since: record.started_at,
-            };
-        } else if routed {
+        // Not since the order to start: how long after it the process began, nobody knows any more.
+        if dyno.takes_requests() && routed {
             self.router.known.insert(record.id);
-        } else {
+        } else if dyno.takes_requests() {
             dyno.state = DynoState::Starting { since: now };
         }
         self.dynos.insert(record.id, dyno);
@@ -287,6 +281,7 @@ impl Observed {
     }
 
     fn kill_ordered(&mut self, id: DynoId, now: Micros) -> Vec<Note> {
+        let grace = self.waits.grace;
         let Some(d) = self.dynos.get_mut(&id) else {
             return vec![];
         };
@@ -299,11 +294,11 @@ impl Observed {
                 },
                 match killed {
                     Some(_) => None,
-                    None if now.since(since) >= limits::GRACE => Some(format!(
+                    None if now.since(since) >= grace => Some(format!(
                         "Error {} ({}) -> Process failed to exit within {} seconds of SIGTERM",
                         R12.code,
                         R12.desc,
-                        limits::GRACE.as_secs()
+                        grace.as_secs()
                     )),
                     None => Some(String::new()),
                 },
@@ -352,58 +347,6 @@ impl Observed {
         notes
     }
 
-    fn drain_ordered(&mut self, id: DynoId, now: Micros) {
-        let Some(d) = self.dynos.get_mut(&id) else {
-            return;
-        };
-        match d.state {
-            DynoState::Starting { .. } | DynoState::Up { .. } => {
-                d.state = DynoState::Draining { since: now };
-            }
-            DynoState::Draining { .. } => {}
-            _ => return,
-        }
-        if self.router.connected {
-            self.router.draining.insert(id);
-        }
-    }
-
-    fn table_sent(&mut self, table: &RouteTable, now: Micros) {
-        let r = &mut self.router;
-        r.newest = r.newest.max(table.version);
-        // Even on a connection that broke meanwhile: the table may have arrived.
-        let dynos = &self.dynos;
-        r.known
-            .extend(targets(table).filter(|d| dynos.contains_key(d)));
-        if r.connected {
-            r.sent = Some(table.clone());
-            r.sent_at = now;
-        }
-    }
-
-    fn routed(&mut self, version: u64) {
-        let r = &mut self.router;
-        r.newest = r.newest.max(version);
-        r.applied = r.applied.max(version);
-        if let Some(t) = r.sent.as_ref().filter(|t| t.version == version) {
-            let dynos = &self.dynos;
-            r.known = targets(t).filter(|d| dynos.contains_key(d)).collect();
-        }
-    }
-
-    fn router_came(&mut self, version: u64, now: Micros) {
-        let r = &mut self.router;
-        r.connected = true;
-        r.since = now;
-        r.sent = None;
-        r.applied = version;
-        r.newest = r.newest.max(version);
-        r.draining.clear();
-        if version == 0 {
-            r.known.clear();
-        }
-    }
-
     fn forget(&mut self, id: DynoId) -> Option<Dyno> {
         self.router.known.remove(&id);
         self.router.draining.remove(&id);
@@ -430,53 +373,10 @@ impl Observed {
     }
 }
 
-fn targets(table: &RouteTable) -> impl Iterator<Item = DynoId> {
-    table
-        .apps
-        .values()
-        .flat_map(|a| a.targets.iter().map(|t| t.dyno))
-}
-
 fn note(record: &DynoRecord, text: impl Into<String>) -> Note {
     Note {
         app: record.app,
         dyno: record.name.to_string(),
         text: text.into(),
-    }
-}
-
-fn listens_instead(record: &DynoRecord, listening: &[u16]) -> String {
-    let port = record.port.map_or(String::new(), |p| format!(" ({p})"));
-    match listening {
-        [] => format!("It listens on no port at all: it has to listen on 0.0.0.0:$PORT{port}."),
-        [one] if Some(*one) == record.port => {
-            format!("It listens on port {one}, but gave no answer there.")
-        }
-        [one] => {
-            format!("It listens on port {one} instead: it has to listen on 0.0.0.0:$PORT{port}.")
-        }
-        many => {
-            let list: Vec<String> = many.iter().map(u16::to_string).collect();
-            let list = list.join(", ");
-            if record.port.is_some_and(|p| many.contains(&p)) {
-                format!("It listens on ports {list}, but gave no answer on $PORT{port}.")
-            } else {
-                format!(
-                    "It listens on ports {list} instead: it has to listen on 0.0.0.0:$PORT{port}."
-                )
-            }
-        }
-    }
-}
-
-/// A duration for a reader: "0.3 s", "42 s", "5 min", "3 h".
-pub(crate) fn spell(d: std::time::Duration) -> String {
-    let s = d.as_secs();
-    match s {
-        0..10 if d.subsec_millis() >= 100 => format!("{s}.{} s", d.subsec_millis() / 100),
-        0..120 => format!("{s} s"),
-        120..7200 => format!("{} min", s / 60),
-        7200..172_800 => format!("{} h", s / 3600),
-        _ => format!("{} days", s / 86_400),
     }
 }
