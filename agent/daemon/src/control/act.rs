@@ -26,8 +26,12 @@ impl Control {
                 self.apply(&Event::StopOrdered { dyno });
             }
             Action::Kill { dyno } => {
-                self.hands.supervisor.kill(dyno);
-                self.apply(&Event::KillOrdered { dyno });
+                if self.hands.supervisor.kill(dyno) {
+                    self.apply(&Event::KillOrdered { dyno });
+                } else {
+                    let exit = hokku_model::dyno::Exit::Lost;
+                    self.apply(&Event::Exited { dyno, exit });
+                }
             }
             Action::Promote { app, version } => {
                 self.apply(&Event::PromoteOrdered { app, version });

@@ -227,6 +227,11 @@ impl Control {
 
     fn fact(&mut self, fact: Fact) {
         let event = match fact {
+            Fact::Running { dyno, .. } if !self.observed.dynos.contains_key(&dyno) => {
+                // Given up before it ran: it must not live on unknown.
+                self.hands.supervisor.kill(dyno);
+                return;
+            }
             Fact::Running { dyno, pid } => {
                 if let Some(asker) = self.asked.remove(&dyno)
                     && let Some(d) = self.observed.dynos.get(&dyno)

@@ -206,9 +206,11 @@ impl Supervisor {
         self.order(dyno, Order::Signal(signal));
     }
 
-    /// Kills every process of the dyno, and its shim when that does not help.
-    pub fn kill(&self, dyno: DynoId) {
+    /// Kills every process of the dyno, and its shim when that does not help. False when no such dyno is known.
+    pub fn kill(&self, dyno: DynoId) -> bool {
+        let known = self.jobs().contains_key(&dyno);
         self.order(dyno, Order::Kill);
+        known
     }
 
     /// Asks a dyno that was adopted for an answer; [`Fact::Answering`] or [`Fact::BootTimeout`] follows.
