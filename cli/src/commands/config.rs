@@ -167,7 +167,15 @@ fn change(
     let after: api::ConfigVars =
         client.send(Method::PATCH, &["apps", app, "config-vars"], patch)?;
     match super::releases::newest(client, app)? {
-        Some(release) => progress.done_with(&paint.bold(&format!("v{}", release.version))),
+        Some(release) => {
+            let release = super::releases::settled(client, app, release)?;
+            let version = paint.bold(&format!("v{}", release.version));
+            if release.status == "pending" {
+                progress.end_with(&format!("{version} is still under way; see: app releases"));
+            } else {
+                progress.done_with(&version);
+            }
+        }
         None => progress.done(),
     }
     Ok(after)

@@ -1,5 +1,6 @@
 //! Process types: the Procfile over what the last buildpack says.
 
+use anyhow::bail;
 use hokku_buildpacks::order::Outcome;
 use hokku_core::parse::procfile;
 use hokku_model::ProcessType;
@@ -35,6 +36,7 @@ pub fn discover(outcome: &Outcome) -> anyhow::Result<Types> {
         );
         types.extend(parsed.types);
     }
+    let odd = !warnings.is_empty();
     let declared: Vec<_> = types.keys().cloned().collect();
     let mut defaults = vec![];
     for (name, command) in &outcome.default_types {
@@ -45,6 +47,12 @@ pub fn discover(outcome: &Outcome) -> anyhow::Result<Types> {
             defaults.push(kind.clone());
             types.insert(kind, command.clone());
         }
+    }
+    if types.is_empty() && odd {
+        bail!(
+            "the Procfile declares no process type: {}; write a line such as \"web: ./serve\"",
+            warnings.join("; ")
+        );
     }
     Ok(Types {
         types,
