@@ -288,7 +288,7 @@ impl Rollback {
 }
 
 /// Shows the release command's output and waits until the release serves.
-fn watch(client: &Client, app: &str, mut release: api::Release) -> Result<api::Release> {
+fn watch(client: &Client, app: &str, release: api::Release) -> Result<api::Release> {
     if release.status != "pending" {
         return finished(release);
     }
