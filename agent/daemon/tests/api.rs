@@ -148,23 +148,35 @@ async fn the_unix_socket_does_not_take_strangers_for_root() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
-    let w = World::new().await;
+    let w = World::with(|c| c.git_user = Some("games".into())).await;
     std::fs::set_permissions(w.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let mut stranger = tokio::process::Command::new("curl");
-    stranger.uid(65534).gid(65534);
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBwVWCIU0ZNPmmV2k0BqGmPzJKqR9Vd2JqS9pVqU0c3L x";
+    let key = w.ops.add_key("ann@example.org", key).await.unwrap();
     let socket = w.config.socket();
-    let ask = stranger.args([
-        "-s",
-        "--unix-socket",
-        socket.to_str().unwrap(),
-        "http://x/account",
-    ]);
-    let out = ask
-        .output()
-        .await
-        .expect("this test needs curl: apt-get install curl");
-    let text = String::from_utf8_lossy(&out.stdout);
-    assert!(text.contains("unauthorized"), "{text}");
+    let ask = async |uid: u32, args: &[&str]| {
+        let mut curl = tokio::process::Command::new("curl");
+        curl.uid(uid).gid(uid).args(["-s", "--unix-socket"]);
+        let out = curl.arg(&socket).args(args).output();
+        let out = out
+            .await
+            .expect("this test needs curl: apt-get install curl");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let games = nix::unistd::User::from_name("games").unwrap().unwrap();
+    let key = format!("hokku-key: {}", key.id);
+    let ssh = ["-X", "POST", "-H", &key, "http://x/hokku/git/ssh"];
+    for uid in [65534, games.uid.as_raw()] {
+        let text = ask(uid, &["http://x/account"]).await;
+        assert!(text.contains("unauthorized"), "{uid}: {text}");
+        let hook = ["-X", "POST", "http://x/hokku/git/pre-receive"];
+        let text = ask(uid, &hook).await;
+        assert!(text.contains("does not know this push"), "{uid}: {text}");
+    }
+    // only the user of sshd's forced command may speak for a key
+    let text = ask(65534, &ssh).await;
+    assert!(text.contains("is for sshd's forced command"), "{text}");
+    let text = ask(games.uid.as_raw(), &ssh).await;
+    assert!(text.contains("Hi ann@example.org!"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

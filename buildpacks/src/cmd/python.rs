@@ -69,13 +69,13 @@ pub fn compile(c: &Context) -> anyhow::Result<()> {
         ));
     }
     dependencies(c, &plan, &runtime)?;
-    fs::write(&last_file, runtime.version.to_string())?;
     nltk(c, &plan)?;
     collectstatic(c, &plan)?;
     if plan.post_compile {
         out::step("Running bin/post_compile hook");
         hook(c, "bin/post_compile")?;
     }
+    fs::write(&last_file, runtime.version.to_string())?;
     let standalone = matches!(runtime.at, At::Folder(_));
     c.write_profile("python.sh", &profile(standalone), &export(c, standalone))?;
     if let Some(line) = python::suggestion(&source, wsgi(&source, c).as_deref()) {
@@ -464,6 +464,8 @@ fn compile_bytecode(c: &Context) {
         "--invalidation-mode",
         "unchecked-hash",
     ]);
+    // tools of the build: half of all files, and nothing that an app imports
+    p.args(["-x", "/site-packages/(pip|wheel)/"]);
     p.arg(site_packages(c));
     // a package may hold files of another Python's grammar; they stay uncompiled
     let _ = spawn::output(&mut p);

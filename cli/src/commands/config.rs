@@ -166,19 +166,17 @@ fn change(
     ));
     let after: api::ConfigVars =
         client.send(Method::PATCH, &["apps", app, "config-vars"], patch)?;
-    let mut release = super::releases::newest(client, app)?;
-    match &release {
-        Some(release) => progress.done_with(&paint.bold(&format!("v{}", release.version))),
-        None => progress.done(),
-    }
-    // Who reads "done" expects the app to have the value; and to hear of it when the app can't live with it.
-    while let Some(this) = release {
-        let version = this.version;
-        let ended = super::releases::watch(client, app, this);
-        release = super::releases::newest(client, app)?.filter(|r| r.version > version);
-        if release.is_none() {
-            ended?;
+    match super::releases::newest(client, app)? {
+        Some(release) => {
+            let release = super::releases::settled(client, app, release)?;
+            let version = paint.bold(&format!("v{}", release.version));
+            if release.status == "pending" {
+                progress.end_with(&format!("{version} is still under way; see: app releases"));
+            } else {
+                progress.done_with(&version);
+            }
         }
+        None => progress.done(),
     }
     Ok(after)
 }

@@ -288,7 +288,7 @@ impl Rollback {
 }
 
 /// Shows the release command's output and waits until the release serves.
-pub(super) fn watch(client: &Client, app: &str, mut release: api::Release) -> Result<api::Release> {
+fn watch(client: &Client, app: &str, release: api::Release) -> Result<api::Release> {
     if release.status != "pending" {
         return finished(release);
     }
@@ -297,21 +297,29 @@ pub(super) fn watch(client: &Client, app: &str, mut release: api::Release) -> Re
         client.copy_text(address)?;
     }
     let progress = Progress::start(format!("Waiting until v{} serves", release.version));
+    let release = settled(client, app, release)?;
+    if release.status == "pending" {
+        progress.end_with("still under way; see: app releases");
+    } else {
+        progress.done();
+    }
+    Ok(release)
+}
+
+/// Waits until the release serves, for ten minutes at most; then it is still `pending`.
+///
+/// # Errors
+/// It failed, with the reason.
+pub fn settled(client: &Client, app: &str, mut release: api::Release) -> Result<api::Release> {
     let version = release.version.to_string();
     let until = Instant::now() + WATCH;
-    let mut pause = Duration::from_millis(50);
-    while release.status == "pending" {
-        if Instant::now() > until {
-            progress.end_with("still under way; see: app releases");
-            return Ok(release);
-        }
+    let mut pause = Duration::from_millis(10);
+    while release.status == "pending" && Instant::now() < until {
         std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_secs(1));
+        pause = (pause * 3 / 2).min(Duration::from_secs(1));
         release = client.get(&["apps", app, "releases", &version])?;
     }
-    let release = finished(release)?;
-    progress.done();
-    Ok(release)
+    finished(release)
 }
 
 fn finished(release: api::Release) -> Result<api::Release> {

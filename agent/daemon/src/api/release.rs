@@ -7,7 +7,10 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use hokku_model::api::{self, ConfigVars, Rollback};
+use hokku_model::{
+    AppId,
+    api::{self, ConfigVars, Rollback},
+};
 use http::{HeaderMap, StatusCode};
 
 pub(super) async fn list(
@@ -21,7 +24,11 @@ pub(super) async fn list(
     let eligible = state.ops.rollback_targets(app.id).await?;
     let mut all = vec![];
     for release in state.ops.releases(app.id).await? {
-        all.push(state.view_release(&app, &release, &eligible, &base)?);
+        let mut shown = state.view_release(&app, &release, &eligible, &base)?;
+        if shown.current {
+            until_served(&state, app.id, &mut shown).await;
+        }
+        all.push(shown);
     }
     range.answer(all, |r: &api::Release| r.version)
 }
@@ -34,7 +41,17 @@ pub(super) async fn show(
     let app = state.ops.find_app(&app).await?;
     let release = state.ops.find_release(app.id, &which).await?;
     let eligible = state.ops.rollback_targets(app.id).await?;
-    Ok(Json(state.view_release(&app, &release, &eligible, &base)?))
+    let mut shown = state.view_release(&app, &release, &eligible, &base)?;
+    until_served(&state, app.id, &mut shown).await;
+    Ok(Json(shown))
+}
+
+/// A release that was just promoted is shown as pending until the router serves it, so that whoever waits for it finds
+/// it serving.
+async fn until_served(state: &ApiState, app: AppId, shown: &mut api::Release) {
+    if shown.status == "succeeded" && !state.control.serves(app, shown.version).await {
+        shown.status = "pending".into();
+    }
 }
 
 pub(super) async fn config_vars(

@@ -89,6 +89,8 @@ pub enum Order {
     Dynos(Option<AppId>, oneshot::Sender<Vec<DynoView>>),
     /// See [`Handle::stop`].
     Stop(DynoId),
+    /// See [`Handle::serves`].
+    Serves(AppId, u32, oneshot::Sender<bool>),
 }
 
 /// The way to the loop; cheap to clone.
@@ -143,6 +145,14 @@ impl Handle {
     /// Stops one dyno. One of the formation comes back by itself, as on Heroku.
     pub async fn stop(&self, dyno: DynoId) {
         let _ = self.orders.send(Order::Stop(dyno)).await;
+    }
+
+    /// Is this promoted release what the router serves by now? True also for an app without web dynos, for a release
+    /// that is not the current one, and while no router is there to ask.
+    pub async fn serves(&self, app: AppId, version: u32) -> bool {
+        let (tx, rx) = oneshot::channel();
+        let _ = self.orders.send(Order::Serves(app, version, tx)).await;
+        rx.await.unwrap_or(true)
     }
 
     /// Attaches to a one-off dyno that was started with `attach`.

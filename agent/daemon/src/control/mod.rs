@@ -289,6 +289,9 @@ impl Control {
             Order::Dynos(app, answer) => {
                 let _ = answer.send(self.views(app));
             }
+            Order::Serves(app, version, answer) => {
+                let _ = answer.send(self.serves(app, version));
+            }
             Order::Stop(dyno) => self.apply(&Event::StopAsked { dyno }),
         }
     }

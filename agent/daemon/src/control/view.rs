@@ -5,6 +5,28 @@ use hokku_core::{observed::DynoState, plan::explain};
 use hokku_model::{AppId, DynoId, Micros, dyno::DynoRecord};
 
 impl Control {
+    /// Is this promoted release what the router serves by now?
+    pub(super) fn serves(&self, app: AppId, version: u32) -> bool {
+        let Some(wish) = self.desired.apps.get(&app) else {
+            return true;
+        };
+        let current = wish.current.as_ref().map(|r| r.version);
+        let web = wish
+            .formation
+            .iter()
+            .any(|(kind, n)| kind.is_web() && *n > 0);
+        let router = &self.observed.router;
+        if current < Some(version) {
+            // Promoted in the store, and not yet read from there.
+            return false;
+        }
+        if current != Some(version) || !web || wish.maintenance || !router.connected {
+            return true;
+        }
+        let sent = router.sent.as_ref().and_then(|t| t.apps.get(&app));
+        router.confirmed() && sent.is_some_and(|routes| routes.release == Some(version))
+    }
+
     /// The dynos of one app, or of all; slots that wait for their back-off are shown as crashed.
     pub(super) fn views(&self, app: Option<AppId>) -> Vec<DynoView> {
         let now = Micros::now();

@@ -3,7 +3,7 @@
 //! What it does: packs a built tree into `slugs/<app>/<digest>.tar.zst`, keeps it unpacked at `releases/<app>/<digest>`,
 //! unpacks it again when that is gone, measures and deletes.
 //! What it never does: decide which release runs, look into a build, share files between two apps.
-//! Who calls it: `build` stores, `control` asks for trees and sweeps. Where its tests are: `tests/`.
+//! Who calls it: `build` stores, `control` asks for trees and deletes. Where its tests are: `tests/`.
 //!
 //! What a power cut leaves: an archive is on disk, with its folder, before it has its name. A tree is not synced file
 //! by file; beside it lies a marker, see [`place`], and a tree without a marker that can be trusted is made again.
@@ -12,7 +12,6 @@ mod fault;
 mod measure;
 mod pack;
 mod place;
-mod sweep;
 mod unpack;
 
 #[cfg(test)]

@@ -220,15 +220,6 @@ impl Places {
             .collect()
     }
 
-    /// The apps that have slugs.
-    pub fn apps(&self) -> BTreeSet<AppId> {
-        [&self.slugs, &self.releases]
-            .into_iter()
-            .flat_map(|f| names(f).unwrap_or_default())
-            .filter_map(|n| n.to_str()?.parse().ok())
-            .collect()
-    }
-
     /// The tree is there and whole.
     pub fn trusted(&self, app: AppId, digest: &SlugDigest) -> bool {
         let said = fs::read_to_string(self.marker(app, digest)).unwrap_or_default();

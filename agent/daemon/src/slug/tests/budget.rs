@@ -1,17 +1,6 @@
 //! Measuring and deleting.
 
 use super::*;
-use std::{collections::BTreeSet, time::SystemTime};
-
-impl Disk {
-    fn age(&self, app: AppId, digest: &SlugDigest, minutes: u64) {
-        let then = SystemTime::now() - Duration::from_secs(minutes * 60);
-        fs::File::open(self.archive(app, digest))
-            .unwrap()
-            .set_modified(then)
-            .unwrap();
-    }
-}
 
 #[tokio::test]
 async fn delete_takes_one_slug_and_forget_one_app() {
@@ -62,42 +51,4 @@ async fn used_counts_archives_and_trees_and_each_file_once() {
     disk.slugs.delete(APP, &stored.digest);
     assert!(disk.slugs.used() - empty < 10_000);
     assert!(disk.slugs.free() > 0);
-}
-
-#[tokio::test]
-async fn a_sweep_keeps_the_budget_the_kept_and_the_young() {
-    let disk = disk();
-    let mut all = vec![];
-    for (i, name) in ["oldest", "kept", "older", "young"].into_iter().enumerate() {
-        let digest = disk.small(APP, name).await;
-        disk.lasting(APP, &digest).await;
-        if name != "young" {
-            disk.age(APP, &digest, 1000 - i as u64);
-        }
-        all.push(digest);
-    }
-    let [oldest, kept, older, young] = &all[..] else {
-        unreachable!()
-    };
-    let keep = BTreeSet::from([(APP, kept.clone())]);
-    let places = &disk.slugs.places;
-    assert!(disk.slugs.sweep(&keep, u64::MAX).is_empty());
-    assert!(all.iter().all(|d| places.trusted(APP, d)));
-
-    // A little too much: one tree is enough.
-    let gone = disk.slugs.sweep(&keep, disk.slugs.used() - 1);
-    assert!(gone.is_empty());
-    assert!(!places.tree(APP, oldest).exists() && places.trusted(APP, older));
-    disk.unpack(APP, oldest).await.unwrap();
-    disk.lasting(APP, oldest).await;
-
-    let gone = disk.slugs.sweep(&keep, 0);
-    assert_eq!(gone, [(APP, oldest.clone()), (APP, older.clone())]);
-    for digest in [kept, young] {
-        assert!(places.trusted(APP, digest) && disk.archive(APP, digest).exists());
-    }
-    for digest in [oldest, older] {
-        assert!(!places.tree(APP, digest).exists() && !disk.archive(APP, digest).exists());
-    }
-    disk.assert_clean().await;
 }
