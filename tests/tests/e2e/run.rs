@@ -1,6 +1,7 @@
 //! `app run`: the command's arguments, streams, terminal and exit status, unchanged.
 
 use crate::support::{Host, Outcome, eventually, terminal::Terminal};
+use std::io::{BufRead, BufReader};
 
 fn hex(b: &[u8]) -> String {
     b.iter().map(|b| format!("{b:02x}")).collect()
@@ -165,12 +166,15 @@ fn a_client_that_is_killed_leaves_no_dyno_behind() {
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped());
     let mut child = c.spawn().expect("app starts");
-    eventually("it runs", 20, || {
-        (host.dynos("shop").len() == 2).then_some(())
-    });
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().expect("piped"))
+        .read_line(&mut first)
+        .expect("a pipe");
+    assert!(first.starts_with("worker run."), "{first:?}");
+    assert_eq!(host.dynos("shop").len(), 2);
     child.kill().expect("it runs");
     child.wait().expect("our child");
-    eventually("its dyno is gone", 40, || {
+    eventually("its dyno is gone", 10, || {
         (host.dynos("shop").len() == 1).then_some(())
     });
 }

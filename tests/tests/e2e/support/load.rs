@@ -77,10 +77,10 @@ impl Load {
     ///
     /// # Panics
     /// Fewer than half of the ordered requests could be sent: the load was none.
-    pub fn finish(self) -> Report {
+    pub fn finish(mut self) -> Report {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Report::default();
-        for t in self.threads {
+        for t in std::mem::take(&mut self.threads) {
             let r = t.join().expect("the load does not panic");
             all.good += r.good;
             all.failures.extend(r.failures);
@@ -97,6 +97,16 @@ impl Load {
             all.slowest
         );
         all
+    }
+}
+
+/// A test that fails in the middle must not leave its load to the next one's ports.
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for t in std::mem::take(&mut self.threads) {
+            let _ = t.join();
+        }
     }
 }
 
