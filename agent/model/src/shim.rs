@@ -97,7 +97,7 @@ pub enum Output {
         max_bytes: u64,
     },
     /// Bytes go to whoever is attached to `ctl.sock`; the process waits (pipes full) while nobody reads. The
-    /// process is started when the first client attaches, or gets SIGHUP 1 h later. Stdin comes from there too.
+    /// process is started when the first client attaches, or ends with SIGHUP a minute later. Stdin comes from there too.
     Attached {
         /// Rows and columns of the terminal; `None` for three plain pipes.
         pty: Option<(u16, u16)>,

@@ -31,7 +31,7 @@ use std::{
 const HANGUP_GRACE: Duration = Duration::from_secs(30);
 
 /// How long a dyno to attach to waits for its first client.
-const AWAIT_CLIENT: Duration = Duration::from_secs(3600);
+const AWAIT_CLIENT: Duration = Duration::from_secs(60);
 
 /// How long the attached client may take no byte of what is left after the process ended.
 const STALLED: Duration = Duration::from_secs(10);

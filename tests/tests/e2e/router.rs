@@ -1,6 +1,6 @@
 //! What the router does to a request and its answer.
 
-use crate::support::{Host, http::Connection};
+use crate::support::{Host, eventually, http::Connection};
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 
@@ -45,8 +45,10 @@ fn the_headers_that_apps_rely_on() {
 fn unknown_hosts_get_404_and_empty_apps_their_code() {
     let host = Host::start();
     host.create("shop");
+    eventually("the router has its first table", 10, || {
+        (host.get("shop", "/").status == 502).then_some(())
+    });
     assert_eq!(host.get("nobody", "/").status, 404);
-    assert_eq!(host.get("shop", "/").status, 502);
     host.logged("shop", "code=H81");
 }
 

@@ -14,10 +14,7 @@ use crate::{config::Config, slug::Slugs};
 use anyhow::Context;
 use bytes::Bytes;
 use folder::Folder;
-use hokku_buildpacks::{
-    Builtin,
-    order::{Failure, Outcome},
-};
+use hokku_buildpacks::order::{Failure, Outcome};
 use hokku_model::{AppId, AppName, BuildId, release::Slug, shim::Isolation};
 use mask::Mask;
 use std::{
@@ -167,12 +164,7 @@ impl Builder {
             process_types: types.types,
             buildpack: outcome.language,
             commit: order.commit.clone(),
-            // No language was found: nothing to pin, so that one that is added later is found.
-            buildpacks: outcome
-                .buildpacks
-                .into_iter()
-                .filter(|b| b != Builtin::Procfile.pin())
-                .collect(),
+            buildpacks: outcome.buildpacks,
         };
         Ok(Built { slug, timings })
     }

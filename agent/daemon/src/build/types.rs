@@ -1,6 +1,5 @@
 //! Process types: the Procfile over what the last buildpack says.
 
-use anyhow::bail;
 use hokku_buildpacks::order::Outcome;
 use hokku_core::parse::procfile;
 use hokku_model::ProcessType;
@@ -36,7 +35,6 @@ pub fn discover(outcome: &Outcome) -> anyhow::Result<Types> {
         );
         types.extend(parsed.types);
     }
-    let odd = !warnings.is_empty();
     let declared: Vec<_> = types.keys().cloned().collect();
     let mut defaults = vec![];
     for (name, command) in &outcome.default_types {
@@ -48,10 +46,18 @@ pub fn discover(outcome: &Outcome) -> anyhow::Result<Types> {
             types.insert(kind, command.clone());
         }
     }
+<<<<<<< HEAD
     if types.is_empty() && odd {
         bail!(
             "the Procfile declares no process type: {}; write a line such as \"web: ./serve\"",
             warnings.join("; ")
+=======
+    if types.is_empty() && !warnings.is_empty() {
+        // To take it would stop whatever runs.
+        anyhow::bail!(
+            "the Procfile names nothing to run:\n !     {}",
+            warnings.join("\n !     ")
+>>>>>>> main
         );
     }
     Ok(Types {
