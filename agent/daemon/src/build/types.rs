@@ -46,18 +46,11 @@ pub fn discover(outcome: &Outcome) -> anyhow::Result<Types> {
             types.insert(kind, command.clone());
         }
     }
-<<<<<<< HEAD
-    if types.is_empty() && odd {
-        bail!(
-            "the Procfile declares no process type: {}; write a line such as \"web: ./serve\"",
-            warnings.join("; ")
-=======
     if types.is_empty() && !warnings.is_empty() {
         // To take it would stop whatever runs.
         anyhow::bail!(
             "the Procfile names nothing to run:\n !     {}",
             warnings.join("\n !     ")
->>>>>>> main
         );
     }
     Ok(Types {
@@ -98,6 +91,22 @@ impl Types {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_procfile_of_garbage_alone_is_refused_and_an_empty_one_is_not() {
+        let of = |text: &str| {
+            discover(&Outcome {
+                procfile: Some(text.into()),
+                ..Outcome::default()
+            })
+        };
+        let said = of("%%%\n= =\n").unwrap_err().to_string();
+        assert!(
+            said.contains("nothing to run") && said.contains("line 2"),
+            "{said}"
+        );
+        assert!(of("# nothing yet\n").is_ok());
+    }
 
     #[test]
     fn the_procfile_goes_over_the_defaults() {
