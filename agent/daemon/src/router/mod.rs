@@ -132,7 +132,7 @@ async fn talk(
             }
         }
     });
-    let end = loop {
+    loop {
         tokio::select! {
             report = lines.recv() => match report {
                 Some(RouterReport::Hello { version, listen, pid }) => {
@@ -150,6 +150,5 @@ async fn talk(
                 write.write_all(&line).await?;
             }
         }
-    };
-    end
+    }
 }
