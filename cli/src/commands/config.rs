@@ -167,8 +167,18 @@ fn change(
     let after: api::ConfigVars =
         client.send(Method::PATCH, &["apps", app, "config-vars"], patch)?;
     match super::releases::newest(client, app)? {
-        Some(release) => {
-            let release = super::releases::settled(client, app, release)?;
+        Some(mut release) => {
+            // Somebody else's change that overtakes this one carries it along.
+            let release = loop {
+                let version = release.version;
+                match super::releases::settled(client, app, release) {
+                    Ok(settled) => break settled,
+                    Err(e) => {
+                        let newer = super::releases::newest(client, app)?;
+                        release = newer.filter(|r| r.version > version).ok_or(e)?;
+                    }
+                }
+            };
             let version = paint.bold(&format!("v{}", release.version));
             if release.status == "pending" {
                 progress.end_with(&format!("{version} is still under way; see: app releases"));

@@ -52,7 +52,8 @@ impl Ops {
                 if types.contains_key(&ProcessType::web()) {
                     app.body.formation.entry(ProcessType::web()).or_insert(1);
                 }
-                if app.body.buildpacks.is_empty() {
+                // What was taken for want of a language is not pinned: one may come.
+                if app.body.buildpacks.is_empty() && slug.buildpacks != ["hokku/procfile"] {
                     app.body.buildpacks.clone_from(&slug.buildpacks);
                 }
                 let wanted = app.body.formation.iter().filter(|(_, n)| **n > 0);
