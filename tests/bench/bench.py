@@ -2,7 +2,7 @@
 
     bench.py --bin target/load [--runs 10] [--apps 50] [part ...]
 
-Parts: static node flask rollback load rest many. Each starts a hokkud of its own on loopback ports that are free.
+Parts: static node flask rollback crash load rest many. Each starts a hokkud of its own on loopback ports that are free.
 Prints a table and writes tests/bench/out/<time>.json.
 """
 
@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 import time
@@ -93,6 +94,38 @@ def rollback(args):
                 "aim": "0.5 s plus the app's boot"}
     finally:
         host.close()
+
+
+def crash(args):
+    """SIGKILL to an app's process until a new dyno answers; each of several apps once, so that no back-off counts."""
+    host = Host(args.bin)
+    try:
+        times = []
+        for n in range(args.runs):
+            repo = host.probe(f"app{n}")
+            host.commit(repo)
+            host.push(repo)
+            port = json.loads(host.get(f"app{n}")[1])["port"]
+            pid = next(p for p in filter(str.isdigit, os.listdir("/proc")) if f"PORT={port}" in environment(p))
+            start = time.monotonic()
+            os.kill(int(pid), signal.SIGKILL)
+            while True:
+                status, body = host.get(f"app{n}")
+                if status == 200 and json.loads(body)["port"] != port:
+                    break
+                time.sleep(0.001)
+            times.append(time.monotonic() - start)
+        return {"killed to first answer, median ms": round(median(times) * 1000), "all ms": [round(t * 1000) for t in times],
+                "aim": "50 ms plus the app's start"}
+    finally:
+        host.close()
+
+
+def environment(pid):
+    try:
+        return open(f"/proc/{pid}/environ", "rb").read().decode(errors="replace").split("\0")
+    except OSError:
+        return []
 
 
 def load(args):
@@ -212,6 +245,7 @@ PARTS = {
     "node": lambda a: redeploy(a, "node"),
     "flask": lambda a: redeploy(a, "flask"),
     "rollback": rollback,
+    "crash": crash,
     "load": load,
     "rest": rest,
     "many": many,

@@ -1,6 +1,7 @@
 //! Five deploys that must fail: each makes the push fail, in words, with the old version still serving.
 
-use crate::support::{Host, Repo, Settings};
+use crate::support::{Host, Outcome, Repo, Settings, eventually, repo::REMOTE};
+use std::{io::Write, net::TcpListener};
 
 #[track_caller]
 fn refused(host: &Host, repo: &Repo<'_>, words: &[&str]) {
@@ -65,6 +66,44 @@ fn one_that_listens_on_the_wrong_port_is_told_on_which() {
     repo.write("mode", format!("wrong-port:{port}"));
     repo.version("two");
     refused(&host, &repo, &["R10", &port.to_string()]);
+}
+
+#[test]
+fn one_whose_port_is_answered_by_somebody_else() {
+    let host = Host::start_with(Settings {
+        boot_timeout: 4,
+        ports: 2,
+        ..Settings::default()
+    });
+    let repo = host.deploy("shop");
+    let ours: u16 = host.about("shop")["port"]
+        .as_str()
+        .and_then(|p| p.parse().ok())
+        .expect("a port");
+    let first = host.first_dyno_port();
+    let next = if ours == first { first + 1 } else { first };
+    repo.write("mode", "never");
+    repo.version("two");
+    let push = repo.start_git(&["push", REMOTE, "main"]);
+    let push = std::thread::spawn(move || Outcome::of(push, b"", 60));
+    eventually("the new release is being started", 30, || {
+        let releases = host.json(&["releases", "-a", "shop"]);
+        releases
+            .as_array()?
+            .iter()
+            .any(|r| r["status"] == "pending")
+            .then_some(())
+    });
+    // A stranger takes the port that the new dyno was given and does not use.
+    let stranger = TcpListener::bind(("0.0.0.0", next)).expect("nobody listens there");
+    std::thread::spawn(move || {
+        for mut s in stranger.incoming().flatten() {
+            let _ = s.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nstranger\n");
+        }
+    });
+    let pushed = push.join().expect("no panic");
+    pushed.fails().says("R10");
+    host.must_serve("shop", "one");
 }
 
 #[test]

@@ -29,26 +29,18 @@ fn app_pid(host: &Host, app: &str) -> i32 {
 fn a_killed_dyno_is_back_at_once() {
     let host = Host::start();
     host.deploy("shop");
-    let mut times = vec![];
-    // The first crash is restarted at once; a back-off is for those that crash again and again.
+    let before = host.about("shop")["port"].clone();
     let pid = app_pid(&host, "shop");
     let start = Instant::now();
     send(pid, SIGKILL);
-    loop {
-        if let Ok(r) = host.try_get("shop", "/")
-            && r.status == 200
-            && r.json()["version"] == "one"
-            && app_pid(&host, "shop") != pid
-        {
-            break;
-        }
-        assert!(start.elapsed() < Duration::from_secs(10), "it is not back");
-    }
-    times.push(start.elapsed());
-    assert!(
-        times[0] < Duration::from_millis(1000),
-        "back after {times:?}"
-    );
+    // A request waits for the new dyno, or gets a page; a new dyno has a new port.
+    eventually("a new dyno answers", 10, || {
+        let r = host.try_get("shop", "/").ok()?;
+        (r.status == 200 && r.json()["port"] != before).then_some(())
+    });
+    let took = start.elapsed();
+    // 50 ms and the app's own start are the aim on a quiet machine with optimised programs: `make bench crash`.
+    assert!(took < Duration::from_millis(700), "back after {took:?}");
     host.logged("shop", "Process exited with status 137");
 }
 

@@ -9,7 +9,7 @@ use hokku_model::{DynoId, dyno::Exit, shim::Frame};
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 /// After the order to kill, the shim itself is killed when it did not end within this time: it may be stopped or stuck.
@@ -21,6 +21,9 @@ const SOON: Duration = Duration::from_secs(2);
 
 /// How long the ports of a dyno that did not answer are waited for.
 const PORTS: Duration = Duration::from_secs(2);
+
+/// The pause before the next probe when the answer was not the dyno's.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// How long the shim may take to clean up after it said how the process ended.
 const CLEAN_UP: Duration = Duration::from_secs(60);
@@ -125,7 +128,9 @@ impl Job {
             tx, rx, process, ..
         } = conn;
         let (mut tx, mut rx): (FrameSender, FrameReceiver) = (tx, rx);
-        let mut probing: Option<Probing> = asked.map(start_probe);
+        let mut asked = asked.map(Asked::now);
+        let mut probing: Option<Probing> = asked.as_ref().map(Asked::start);
+        let mut answered = false;
         let mut waiting: Vec<oneshot::Sender<Vec<u16>>> = Vec::new();
         let mut ports_by: Option<Instant> = None;
         let mut kill_by: Option<Instant> = None;
@@ -137,8 +142,14 @@ impl Job {
                         for w in waiting.drain(..) {
                             let _ = w.send(ports.clone());
                         }
-                        if ports_by.take().is_some() {
-                            self.timed_out(ports).await;
+                        if ports_by.take().is_none() {
+                            continue;
+                        }
+                        match &asked {
+                            Some(a) if answered && ports.contains(&a.probe.addr.port()) => self.answers().await,
+                            // somebody else answered on the dyno's port
+                            Some(a) if answered => probing = Some(a.start_later()),
+                            _ => self.timed_out(ports).await,
                         }
                     }
                     Ok(Some(_)) => {}
@@ -152,24 +163,26 @@ impl Job {
                         send(&mut tx, &Frame::Kill).await;
                         kill_by.get_or_insert(Instant::now() + KILL);
                     }
-                    Order::Probe(p) => probing = Some(start_probe(p)),
+                    Order::Probe(p) => probing = Some(asked.insert(Asked::now(p)).start()),
                     Order::Listening(answer) => {
                         waiting.push(answer);
                         send(&mut tx, &Frame::AskListening).await;
                     }
                 },
-                answered = poll(&mut probing) => {
+                end = poll(&mut probing) => {
                     probing = None;
-                    if answered {
-                        self.owner.report(Fact::Answering { dyno: self.dyno }).await;
-                    } else {
-                        ports_by = Some(Instant::now() + PORTS);
-                        send(&mut tx, &Frame::AskListening).await;
-                    }
+                    answered = end;
+                    // whose answer it was, or what it listens on instead
+                    ports_by = Some(Instant::now() + PORTS);
+                    send(&mut tx, &Frame::AskListening).await;
                 }
                 () = until(ports_by) => {
                     ports_by = None;
-                    self.timed_out(Vec::new()).await;
+                    if answered {
+                        self.answers().await;
+                    } else {
+                        self.timed_out(Vec::new()).await;
+                    }
                 }
                 () = until(kill_by) => {
                     kill_by = None;
@@ -177,6 +190,11 @@ impl Job {
                 }
             }
         }
+    }
+
+    async fn answers(&self) {
+        let dyno = self.dyno;
+        self.owner.report(Fact::Answering { dyno }).await;
     }
 
     async fn timed_out(&self, listening: Vec<u16>) {
@@ -215,8 +233,31 @@ impl Job {
     }
 }
 
-fn start_probe(p: Probe) -> Probing {
-    Box::pin(async move { timeout(p.boot_limit, probe::answer(&p)).await.is_ok() })
+/// A probe and the end of its boot limit.
+struct Asked {
+    probe: Probe,
+    by: Instant,
+}
+
+impl Asked {
+    fn now(probe: Probe) -> Asked {
+        let by = Instant::now() + probe.boot_limit;
+        Asked { probe, by }
+    }
+
+    fn start(&self) -> Probing {
+        let (probe, by) = (self.probe.clone(), self.by);
+        Box::pin(async move { timeout_at(by, probe::answer(&probe)).await.is_ok() })
+    }
+
+    /// Once more, after a pause.
+    fn start_later(&self) -> Probing {
+        let (probing, by) = (self.start(), self.by);
+        Box::pin(async move {
+            sleep_until(by.min(Instant::now() + AGAIN)).await;
+            probing.await
+        })
+    }
 }
 
 /// The probe's end; never, when there is none.

@@ -34,6 +34,8 @@ pub struct Settings {
     pub boot_timeout: u64,
     /// Seconds from SIGTERM to SIGKILL.
     pub stop_grace: u64,
+    /// How many ports dynos may have.
+    pub ports: u16,
     /// More lines of the settings file, before its tables.
     pub more: String,
     /// The data directory; in the test's directory when absent.
@@ -46,6 +48,7 @@ impl Default for Settings {
             who: WhoAmI::Me,
             boot_timeout: 20,
             stop_grace: 5,
+            ports: 190,
             more: String::new(),
             data: None,
         }
@@ -125,7 +128,8 @@ impl Host {
         };
         host.make_dir("home");
         host.make_dir("repos");
-        let (first, last) = host.slot.dynos();
+        let first = host.slot.first_dyno();
+        let last = first + settings.ports - 1;
         let text = format!(
             "data_dir = {:?}\napi_listen = \"127.0.0.1:{}\"\nrouter_listen = [\"{}\"]\napps_domain = \"localhost\"\n\
              dyno_ports = [{first}, {last}]\nfirst_uid = {}\nboot_timeout = {}\nstop_grace = {}\n{}",
@@ -183,6 +187,11 @@ impl Host {
     /// A port of this test's that nothing of the platform uses.
     pub fn spare_port(&self) -> u16 {
         self.slot.spare()
+    }
+
+    /// The first port that a dyno may get.
+    pub fn first_dyno_port(&self) -> u16 {
+        self.slot.first_dyno()
     }
 
     /// Where the API listens.

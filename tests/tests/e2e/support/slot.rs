@@ -66,9 +66,9 @@ impl Slot {
         self.first() + 2
     }
 
-    /// For dynos, first and last.
-    pub fn dynos(&self) -> (u16, u16) {
-        (self.first() + 10, self.first() + PORTS - 1)
+    /// The first of 190 for dynos.
+    pub fn first_dyno(&self) -> u16 {
+        self.first() + 10
     }
 
     /// User ids of apps begin here.
