@@ -32,6 +32,7 @@ use tokio::{
 /// # Errors
 /// In words: the data folder can't be used, another agent has it, a port is taken, …
 pub fn agent(config: Config) -> anyhow::Result<()> {
+    sys::memory::settle();
     sys::journal::start();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -316,6 +316,7 @@ impl Control {
             tokio::spawn(async move {
                 let app = order.app;
                 push::push(hands, order, to, &events).await;
+                let _ = tokio::task::spawn_blocking(crate::sys::memory::give_back).await;
                 let _ = events.send(Internal::PushEnded(app)).await;
             });
         }

@@ -9,6 +9,7 @@ pub mod detect;
 pub mod disk;
 pub mod fault;
 pub mod journal;
+pub mod memory;
 pub mod ports;
 pub mod proc;
 pub mod process;
