@@ -282,9 +282,10 @@ fn stdlib(program: PathBuf) -> anyhow::Result<PathBuf> {
 }
 
 fn bundled_pip(stdlib: &Path) -> Option<PathBuf> {
+    // Its own first: Debian's wheel is made for Debian's Python, and does not run on a newer one.
     [
-        PathBuf::from("/usr/share/python-wheels"),
         stdlib.join("ensurepip/_bundled"),
+        PathBuf::from("/usr/share/python-wheels"),
     ]
     .iter()
     .find_map(|dir| {
