@@ -59,7 +59,7 @@ pub struct BuildConfig {
     pub timeout: u64,
     /// How many builds run at once.
     pub parallel: usize,
-    /// Bytes of memory a build may use; 0 for no limit.
+    /// Bytes of memory a build may use; 0 for four fifths of the machine's.
     pub memory: u64,
     /// A folder or URL with runtimes, asked before upstream.
     pub runtime_mirror: Option<String>,

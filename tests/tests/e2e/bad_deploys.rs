@@ -120,6 +120,22 @@ fn one_whose_build_hook_fails() {
 }
 
 #[test]
+fn one_whose_build_takes_all_memory() {
+    let host = Host::start_with(Settings {
+        more: "build = { memory = 60_000_000 }\n".into(),
+        ..Settings::default()
+    });
+    let repo = host.deploy("shop");
+    repo.write("requirements.txt", "");
+    repo.write_executable(
+        "bin/pre_compile",
+        "#!/bin/bash\nexec perl -e '$x = \"x\" x 200_000_000; sleep 30'\n",
+    );
+    repo.version("two");
+    refused(&host, &repo, &["more than 57.2M of memory", "build.memory"]);
+}
+
+#[test]
 fn one_that_wants_a_runtime_that_cannot_be_had() {
     let host = quick();
     let repo = host.deploy("shop");

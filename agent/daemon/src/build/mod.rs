@@ -184,7 +184,13 @@ impl Builder {
             }
             sandbox::End::TimedOut => {
                 return fail(format!(
-                    " !     The build took longer than {minutes} minutes and was stopped (setting build.timeout)."
+                    " !     Push rejected, the build took longer than {minutes} minutes and was stopped (setting build.timeout)."
+                ));
+            }
+            sandbox::End::OutOfMemory(most) => {
+                return fail(format!(
+                    " !     Push rejected, the build used more than {} of memory and was stopped (setting build.memory).",
+                    size(*most)
                 ));
             }
             sandbox::End::Exited(_) => {}

@@ -5,7 +5,10 @@ use super::{
     folder::{Folder, INSIDE},
     mask::Mask,
 };
-use crate::sys::shim::{self, ShimConn};
+use crate::sys::{
+    proc,
+    shim::{self, ShimConn},
+};
 use anyhow::Context;
 use bytes::Bytes;
 use hokku_buildpacks::order::Order;
@@ -23,6 +26,9 @@ const DRIVER: &str = "/hokku/bin/hokku-buildpack";
 /// CPU weight of a build against 100 of a dyno.
 const WEIGHT: u32 = 20;
 
+/// How often a build's memory is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// How it ended.
 #[derive(Debug)]
 pub enum End {
@@ -32,6 +38,8 @@ pub enum End {
     TimedOut,
     /// The pusher went away.
     Cancelled,
+    /// It used more memory than this, in bytes.
+    OutOfMemory(u64),
 }
 
 /// Runs it to its end; output is masked and passed on.
@@ -84,6 +92,10 @@ pub async fn run(
     {
         binds.push(bind(mirror.as_ref(), mirror, false));
     }
+    let most = match settings.memory {
+        0 => proc::memory_of_machine() / 5 * 4,
+        most => most,
+    };
     let spec = ShimSpec {
         dir: folder.dir().join("shim"),
         argv: vec![driver, "drive".into(), file.display().to_string()],
@@ -102,7 +114,7 @@ pub async fn run(
         binds: if plain { vec![] } else { binds },
         output: Output::Attached { pty: None },
         limits: Limits {
-            memory: Some(settings.memory).filter(|m| *m > 0),
+            memory: Some(most),
             pids: Some(4096),
             nofile: Some(65_536),
             cpu_weight: Some(WEIGHT),
@@ -115,7 +127,16 @@ pub async fn run(
     let conn = shim::spawn(&builder.shim, &spec)
         .await
         .context("the build can't be started")?;
-    let exit = follow(conn, lines, mask, cancel).await?;
+    let (watched, watching) = (CancellationToken::new(), cancel.child_token());
+    let watch = tokio::spawn(watch(
+        conn.process.pid,
+        most,
+        watched.clone(),
+        watching.clone(),
+    ));
+    let exit = follow(conn, lines, mask, &watching).await;
+    watch.abort();
+    let exit = exit?;
     let rest = mask.end();
     if !rest.is_empty() {
         let _ = lines.send(rest.into()).await;
@@ -123,12 +144,28 @@ pub async fn run(
     if cancel.is_cancelled() {
         return Ok(End::Cancelled);
     }
+    if watched.is_cancelled() {
+        return Ok(End::OutOfMemory(most));
+    }
     let late = began.elapsed() >= Duration::from_secs(settings.timeout);
     Ok(if late && exit == Exit::Signal(libc::SIGKILL) {
         End::TimedOut
     } else {
         End::Exited(exit)
     })
+}
+
+/// Ends the build when it uses more than `most` bytes, by looking twice a second: no cgroup is needed for that.
+async fn watch(pid: i32, most: u64, over: CancellationToken, end: CancellationToken) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let used = tokio::task::spawn_blocking(move || proc::memory_of_family(pid)).await;
+        if used.is_ok_and(|used| used > most) {
+            over.cancel();
+            end.cancel();
+            return;
+        }
+    }
 }
 
 async fn follow(

@@ -18,6 +18,45 @@ pub fn start_ticks(pid: i32) -> Option<u64> {
     stat(pid)?.get(19)?.parse().ok()
 }
 
+/// Bytes of memory of a process and everything that came from it. Pages that several of them share are counted once
+/// for each.
+pub fn memory_of_family(pid: i32) -> u64 {
+    let parents: Vec<(i32, i32)> = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .filter_map(|p| Some((p, stat(p)?.get(1)?.parse().ok()?)))
+        .collect();
+    let mut family = vec![pid];
+    let mut at = 0;
+    while let Some(parent) = family.get(at).copied() {
+        family.extend(
+            parents
+                .iter()
+                .filter(|(_, p)| *p == parent)
+                .map(|(c, _)| *c),
+        );
+        at += 1;
+    }
+    family.into_iter().filter_map(resident).sum()
+}
+
+/// Bytes of the machine's memory.
+pub fn memory_of_machine() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"));
+    let kib: Option<u64> = line.and_then(|l| l.split_whitespace().next()?.parse().ok());
+    kib.map_or(u64::MAX, |k| k * 1024)
+}
+
+fn resident(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("RssAnon:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
 /// The fields from the third on; the second, the name, may hold blanks and parentheses.
 fn stat(pid: i32) -> Option<Vec<String>> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -33,6 +72,27 @@ fn stat(pid: i32) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::CommandExt;
+
+    #[test]
+    fn the_memory_of_children_counts() {
+        let me = std::process::id() as i32;
+        let before = memory_of_family(me);
+        let script = "$x = 'x' x 50_000_000; $| = 1; print 1; sleep 60";
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "perl -e \"$1\"; true", "sh", script])
+            .stdout(std::process::Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let grown = memory_of_family(me) - before;
+        let group = nix::unistd::Pid::from_raw(child.id() as i32);
+        nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
+        child.wait().unwrap();
+        assert!(grown > 40_000_000, "{grown}");
+        assert!(memory_of_machine() > 1 << 27);
+    }
 
     #[test]
     fn a_reused_number_is_not_the_same_process() {
