@@ -147,13 +147,7 @@ impl Build<'_> {
             }
             (Manager::Npm, None) => return Ok(()),
             (Manager::Yarn, v) => ("yarn", v.unwrap_or(YARN)),
-            (Manager::Pnpm, Some(v)) => ("pnpm", v),
-            (Manager::Pnpm, None) => {
-                out::warning(
-                    "package.json names no version of pnpm (packageManager); the latest is used.",
-                );
-                ("pnpm", "latest")
-            }
+            (Manager::Pnpm, v) => ("pnpm", v.unwrap_or("latest")),
         };
         let c = self.c;
         // with an older Node the newest that still runs on it must be asked for by the app itself

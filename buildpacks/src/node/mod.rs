@@ -114,7 +114,14 @@ pub fn plan(source: &Source, env: &BTreeMap<String, String>) -> Result<Plan, Str
     }
     let mut warnings = vec![];
     let (manager, lock) = manager(source)?;
-    let manager_version = manager_version(&package, manager, &mut warnings)?;
+    let mut manager_version = manager_version(&package, manager, &mut warnings)?;
+    if manager == Manager::Pnpm && manager_version.is_none() {
+        let (major, why) = pnpm_of(&source.text("pnpm-lock.yaml").unwrap_or_default());
+        warnings.push(format!(
+            "package.json names no version of pnpm (packageManager); {major} is used, {why}."
+        ));
+        manager_version = Some(major.into());
+    }
     if manager == Manager::Yarn {
         let berry = source.has(".yarnrc.yml")
             || source
@@ -233,6 +240,18 @@ fn manager_version(
             manager.name()
         )),
         None => Ok(None),
+    }
+}
+
+/// The pnpm that wrote such a lock file, and how one knows: another one may refuse it, or write it anew.
+fn pnpm_of(lock: &str) -> (&'static str, &'static str) {
+    let version = lock.lines().find_map(|l| l.strip_prefix("lockfileVersion:"));
+    let version = version.unwrap_or_default().trim().trim_matches(['\'', '"']);
+    match version.split('.').next().unwrap_or_default() {
+        "5" => ("7", "which its lock file is for"),
+        "6" => ("8", "which its lock file is for"),
+        "9" => ("10", "which its lock file is for"),
+        _ => ("latest", "because its lock file does not tell"),
     }
 }
 

@@ -82,6 +82,18 @@ fn managers() {
             .as_deref(),
         Some("8.x")
     );
+    for (lock, pnpm) in [
+        ("lockfileVersion: 5.4\n", "7"),
+        ("lockfileVersion: '6.0'\n\nsettings:\n", "8"),
+        ("lockfileVersion: '9.0'\n", "10"),
+        ("lockfileVersion: '77.0'\n", "latest"),
+        ("", "latest"),
+    ] {
+        let plan = plan_of("{}", &[("pnpm-lock.yaml", lock)], &[]).unwrap();
+        assert_eq!(plan.manager_version.as_deref(), Some(pnpm), "{lock}");
+        let warned = format!("{pnpm} is used");
+        assert!(plan.warnings[0].contains(&warned), "{:?}", plan.warnings);
+    }
     for (p, files, word) in [
         (
             "{}",
