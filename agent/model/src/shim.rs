@@ -109,7 +109,7 @@ pub enum Output {
 pub struct Limits {
     /// Bytes of memory (cgroup, where the host has it).
     pub memory: Option<u64>,
-    /// Processes and threads (RLIMIT_NPROC is per user, so only the cgroup's).
+    /// Processes and threads of the app's user (RLIMIT_NPROC); only where each app has its own.
     pub pids: Option<u64>,
     /// Open files.
     pub nofile: Option<u64>,

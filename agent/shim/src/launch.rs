@@ -161,7 +161,7 @@ impl Program {
         signals();
         // the shim itself can't be read from inside, but this copy of it may write its own files in /proc
         let _ = call::prctl(libc::PR_SET_DUMPABLE, 1);
-        limits::apply(&self.limits);
+        limits::apply(&self.limits, self.isolation);
         if self.isolation == Isolation::Plain {
             let _ = call::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64);
         } else {

@@ -1,13 +1,16 @@
 //! Limits of the process that is about to be started.
 
 use crate::call;
-use hokku_model::shim::Limits;
+use hokku_model::shim::{Isolation, Limits};
 
 /// How much sooner than other processes a dyno is killed when the machine runs out of memory.
 const OOM_SCORE: &str = "500";
 
+/// The same for what has less than a dyno's weight, such as a build: it goes before anything that serves.
+const OOM_SCORE_OF_LESSER: &str = "900";
+
 /// Sets them for this process. What the host does not allow is left out: none of them is a wall.
-pub fn apply(limits: &Limits) {
+pub fn apply(limits: &Limits, isolation: Isolation) {
     if let Some(n) = limits.nofile {
         let r = libc::rlimit {
             rlim_cur: n,
@@ -18,14 +21,25 @@ pub fn apply(limits: &Limits) {
             lower_only(n);
         }
     }
-    if let Some(w) = limits.cpu_weight.filter(|w| *w < 100) {
+    // The kernel counts the processes of a user: only where each app has its own does that say something.
+    if let (Some(n), Isolation::Root { .. }) = (limits.pids, isolation) {
+        let r = libc::rlimit {
+            rlim_cur: n,
+            rlim_max: n,
+        };
+        // SAFETY: `r` outlives the call
+        unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &raw const r) };
+    }
+    let lesser = limits.cpu_weight.filter(|w| *w < 100);
+    if let Some(w) = lesser {
         // SAFETY: take no pointers; best-effort class (2), lowest level (7)
         unsafe {
             libc::setpriority(libc::PRIO_PROCESS, 0, nice(w));
             libc::syscall(libc::SYS_ioprio_set, 1, 0, (2 << 13) | 7);
         }
     }
-    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    let score = lesser.map_or(OOM_SCORE, |_| OOM_SCORE_OF_LESSER);
+    let _ = std::fs::write("/proc/self/oom_score_adj", score);
 }
 
 /// Without rights the hard limit can't be raised.

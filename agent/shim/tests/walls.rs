@@ -317,8 +317,27 @@ fn limits_are_set() {
     for way in ways() {
         let mut b = Bench::new(way, "ulimit -n; nice; cat /proc/self/oom_score_adj");
         b.spec.limits.nofile = Some(777);
+        assert_eq!(b.run().1, ["777", "0", "500"], "{way:?}");
+        let mut b = Bench::new(way, "ulimit -n; nice; cat /proc/self/oom_score_adj");
+        b.spec.limits.nofile = Some(777);
         b.spec.limits.cpu_weight = Some(10);
-        assert_eq!(b.run().1, ["777", "11", "500"], "{way:?}");
+        assert_eq!(b.run().1, ["777", "11", "900"], "{way:?}");
+    }
+}
+
+#[test]
+fn a_build_that_forks_without_end_is_stopped() {
+    for way in ways()
+        .into_iter()
+        .filter(|w| matches!(w.isolation, Isolation::Root { .. }))
+    {
+        // perl, as bash waits and tries again
+        let script = "exec perl -e 'for (1..200) { $p = fork; defined $p or last; $p or sleep 60; $n++ } print \"$n\\n\"'";
+        let mut b = Bench::new(way, script);
+        b.spec.limits.pids = Some(50);
+        let lines = b.run().1;
+        let started: u32 = lines.last().and_then(|l| l.parse().ok()).unwrap_or(0);
+        assert!(started < 50, "{lines:?}");
     }
 }
 

@@ -7,17 +7,11 @@
 mod process;
 
 use hokku_model::route::{RouteTable, RouterOrder, RouterReport};
+use hokku_router::control_client::{self, OrderSender, ReportReceiver};
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::UnixStream,
-    sync::mpsc,
-};
+use tokio::sync::mpsc;
 
 use crate::config::Config;
-
-/// The longest line the router may send us: reports are short.
-const LONGEST_REPORT: u64 = 64 * 1024;
 
 /// What comes from the wire.
 #[derive(Debug)]
@@ -77,12 +71,12 @@ async fn keep(
     let socket = dir(&config).join("router.sock");
     let mut failures = 0;
     loop {
-        match UnixStream::connect(&socket).await {
+        match control_client::connect(&socket).await {
             Ok(wire) => {
                 failures = 0;
                 while orders.try_recv().is_ok() {}
                 if let Err(e) = talk(&config, wire, &mut orders, &events).await {
-                    tracing::warn!("the connection to the router ended: {e}");
+                    tracing::warn!("the connection to the router ended: {e:#}");
                 }
                 if events.send(LinkEvent::Went).await.is_err() {
                     return;
@@ -96,10 +90,7 @@ async fn keep(
             }
             Err(e) => {
                 if failures == 0 {
-                    tracing::warn!(
-                        "no router answers at {}: {e}; trying again",
-                        socket.display()
-                    );
+                    tracing::warn!("{e:#}; trying again");
                 }
                 failures += 1;
             }
@@ -113,28 +104,23 @@ async fn keep(
 
 async fn talk(
     config: &Config,
-    wire: UnixStream,
+    (mut to, mut from): (OrderSender, ReportReceiver),
     orders: &mut mpsc::Receiver<RouterOrder>,
     events: &mpsc::Sender<LinkEvent>,
 ) -> anyhow::Result<()> {
-    let (read, mut write) = wire.into_split();
-    let (lines_tx, mut lines) = mpsc::channel::<RouterReport>(256);
+    // In a task of its own: a report that is half read must not be lost to an order that goes first.
+    let (reports_tx, mut reports) = mpsc::channel(256);
     let reader = tokio::spawn(async move {
-        let mut read = BufReader::new(read);
-        loop {
-            let mut line = String::new();
-            let mut limited = tokio::io::AsyncReadExt::take(&mut read, LONGEST_REPORT);
-            if limited.read_line(&mut line).await? == 0 {
-                return Ok::<_, anyhow::Error>(());
-            }
-            if lines_tx.send(serde_json::from_str(&line)?).await.is_err() {
-                return Ok(());
+        while let Some(report) = from.recv().await? {
+            if reports_tx.send(report).await.is_err() {
+                break;
             }
         }
+        Ok::<_, anyhow::Error>(())
     });
     loop {
         tokio::select! {
-            report = lines.recv() => match report {
+            report = reports.recv() => match report {
                 Some(RouterReport::Hello { version, listen, pid }) => {
                     tracing::info!(pid, ?listen, version, "the router is connected");
                     process::announce(config, &listen);
@@ -143,12 +129,10 @@ async fn talk(
                 Some(report) => events.send(LinkEvent::Report(report)).await?,
                 None => break reader.await?,
             },
-            order = orders.recv() => {
-                let Some(order) = order else { break Ok(()) };
-                let mut line = serde_json::to_vec(&order)?;
-                line.push(b'\n');
-                write.write_all(&line).await?;
-            }
+            order = orders.recv() => match order {
+                Some(order) => to.send(&order).await?,
+                None => break Ok(()),
+            },
         }
     }
 }
