@@ -174,10 +174,13 @@ impl Control {
         let mut count = 0;
         for found in self.hands.supervisor.adopt().await {
             let record = found.record;
-            count += 1;
-            let routed = routed.contains(&record.id);
+            let dyno = record.id;
+            let runs = found.state == AdoptedState::Running;
+            count += usize::from(runs);
+            let routed = routed.contains(&dyno);
             if !routed
-                && found.state == AdoptedState::Running
+                && runs
+                && !found.stopping
                 && let Some(port) = record.port
             {
                 self.hands
@@ -189,6 +192,9 @@ impl Control {
                 routed,
                 pid: found.pid,
             });
+            if runs && found.stopping {
+                self.apply(&Event::StopOrdered { dyno });
+            }
         }
         if count > 0 {
             tracing::info!(count, "adopted running dynos");

@@ -14,6 +14,9 @@ use std::{
 
 const RECORD: &str = "record.json";
 
+/// Its presence says that the dyno got its SIGTERM.
+const STOPPING: &str = "stopping";
+
 /// Makes the folder, with the record in it, on disk for sure.
 pub fn create(dir: &Path, record: &DynoRecord) -> io::Result<()> {
     let make = |d: &Path, all| fs::DirBuilder::new().recursive(all).mode(0o700).create(d);
@@ -40,6 +43,18 @@ pub fn record(dir: &Path, dyno: DynoId) -> Option<DynoRecord> {
     serde_json::from_slice(&text)
         .ok()
         .filter(|r: &DynoRecord| r.id == dyno)
+}
+
+/// Notes that the dyno is told to stop, for an agent that adopts it later. Lost at a power cut, as the dyno is.
+pub fn mark_stopping(dir: &Path) {
+    if let Err(e) = fs::write(dir.join(STOPPING), []) {
+        tracing::warn!("can't note in {} that its dyno stops: {e}", dir.display());
+    }
+}
+
+/// Was it told to stop?
+pub fn is_stopping(dir: &Path) -> bool {
+    dir.join(STOPPING).exists()
 }
 
 /// Removes the folder; what can't be removed is said and left.

@@ -158,7 +158,12 @@ impl Job {
                 },
                 () = process.gone() => break self.last_frame(&mut rx).await,
                 Some(order) = self.mailbox.recv() => match order {
-                    Order::Signal(n) => send(&mut tx, &Frame::Signal(n)).await,
+                    Order::Signal(n) => {
+                        if n == libc::SIGTERM {
+                            folder::mark_stopping(&self.owner.folder(self.dyno));
+                        }
+                        send(&mut tx, &Frame::Signal(n)).await;
+                    }
                     Order::Kill => {
                         send(&mut tx, &Frame::Kill).await;
                         kill_by.get_or_insert(Instant::now() + KILL);

@@ -105,6 +105,8 @@ pub struct Adopted {
     pub pid: i32,
     /// How it is.
     pub state: AdoptedState,
+    /// It was told to stop before the last agent ended.
+    pub stopping: bool,
 }
 
 /// How an adopted dyno is.
@@ -188,7 +190,12 @@ impl Supervisor {
             }
         };
         tokio::spawn(job::Job::new(self.clone(), dyno, mailbox).carry_on(left));
-        Some(Adopted { record, pid, state })
+        Some(Adopted {
+            record,
+            pid,
+            state,
+            stopping: folder::is_stopping(&dir),
+        })
     }
 
     /// Starts a dyno. [`Fact::Running`] or [`Fact::StartFailed`] follows.

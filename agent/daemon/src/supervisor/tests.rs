@@ -317,6 +317,35 @@ async fn a_new_agent_finds_the_dynos_of_the_old_one() {
 }
 
 #[tokio::test]
+async fn a_dyno_that_was_told_to_stop_is_known_as_such_to_the_next_agent() {
+    let node = Node::new();
+    let (s, mut facts) = node.supervisor();
+    let order = node.order("trap 'echo deaf' TERM; echo up; while :; do sleep 0.02; done");
+    let dyno = order.record.id;
+    s.start(order);
+    running(&mut facts).await;
+    node.wait_log(dyno, "up").await;
+    let (next_agent, mut next_facts) = node.supervisor();
+    let found = next_agent.adopt().await;
+    assert_eq!(
+        [false],
+        found.iter().map(|f| f.stopping).collect::<Vec<_>>()[..]
+    );
+    s.signal(dyno, libc::SIGTERM);
+    node.wait_log(dyno, "deaf").await;
+    let (third, mut third_facts) = node.supervisor();
+    let found = third.adopt().await;
+    assert_eq!(
+        [true],
+        found.iter().map(|f| f.stopping).collect::<Vec<_>>()[..]
+    );
+    third.kill(dyno);
+    for facts in [&mut facts, &mut next_facts, &mut third_facts] {
+        next(facts).await;
+    }
+}
+
+#[tokio::test]
 async fn a_reused_pid_and_a_reboot_are_ends() {
     let node = Node::new();
     let (s, mut facts) = node.supervisor();
