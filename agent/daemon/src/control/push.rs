@@ -133,6 +133,10 @@ async fn run(
     ));
     crate::sys::fault::point("released");
     talk.say("-----> Launching...\n").await;
+    let types = release.slug.iter().flat_map(|s| s.process_types.keys());
+    if types.into_iter().any(|t| t.is_release()) {
+        talk.say(" !     The Procfile has a release command. It is not run by itself yet: app run release\n").await;
+    }
     let release = rollout(hands, talk, &app, &release).await;
     if release.status != ReleaseStatus::Succeeded {
         failed(hands, talk, &app, &release).await;
