@@ -49,6 +49,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let mut int = signal(SignalKind::interrupt())?;
     lay(&config.data_dir)?;
     let _alone = alone(&config.data_dir)?;
+    config.api_listen = sys::ports::again(config.api_listen, &config.data_dir.join("run/api.addr"));
     let listener = tokio::net::TcpListener::bind(config.api_listen)
         .await
         .with_context(|| {

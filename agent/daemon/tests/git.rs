@@ -5,7 +5,7 @@ mod support;
 use hokku_agent::ops::Actor;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Stdio, time::Duration};
 use support::{Tree, World, until};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 async fn http(world: &World, app: &str) -> (String, Tree) {
     let token = world.token("ann@example.org").await;
@@ -275,6 +275,37 @@ async fn nobody_pushes_without_a_token() {
         assert!(code != 0 && said.contains(words), "{said}");
     }
     assert!(w.pushed().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_is_the_clients_mistake_and_harms_nothing() {
+    let w = World::new().await;
+    w.app("myapp").await;
+    let token = w.token("ann@example.org").await;
+    for (service, body) in [
+        ("git-receive-pack", "garbage, not pkt-lines"),
+        ("git-receive-pack", "00ff cut off"),
+        ("git-upload-pack", "\0\0\0\0"),
+    ] {
+        let head = format!(
+            "POST /myapp.git/{service} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: \
+             application/x-{service}-request\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        let mut stream = tokio::net::TcpStream::connect(w.addr).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let mut answer = vec![];
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") && answer.contains("not what git sends"),
+            "{service} {body:?}: {answer}"
+        );
+    }
+    let (url, tree) = http(&w, "myapp").await;
+    tree.commit("ok").await;
+    tree.ok(&["push", "-q", &url, "main"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

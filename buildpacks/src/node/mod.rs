@@ -245,7 +245,9 @@ fn manager_version(
 
 /// The pnpm that wrote such a lock file, and how one knows: another one may refuse it, or write it anew.
 fn pnpm_of(lock: &str) -> (&'static str, &'static str) {
-    let version = lock.lines().find_map(|l| l.strip_prefix("lockfileVersion:"));
+    let version = lock
+        .lines()
+        .find_map(|l| l.strip_prefix("lockfileVersion:"));
     let version = version.unwrap_or_default().trim().trim_matches(['\'', '"']);
     match version.split('.').next().unwrap_or_default() {
         "5" => ("7", "which its lock file is for"),

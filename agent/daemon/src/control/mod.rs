@@ -256,7 +256,16 @@ impl Control {
             Fact::BootTimeout { dyno, listening } => Event::BootTimedOut { dyno, listening },
             Fact::Exited { dyno, exit } => Event::Exited { dyno, exit },
         };
+        let ended = match &event {
+            Event::Exited { dyno, .. } => self.observed.dynos.get(dyno).map(|d| d.record.app),
+            _ => None,
+        };
         self.apply(&event);
+        // not only at pushes: an app that writes much and crashes again and again leaves a log each time
+        if let Some(app) = ended {
+            let hands = self.hands.clone();
+            tokio::spawn(sweep::logs(hands, vec![app], self.alive()));
+        }
     }
 
     fn report(&mut self, event: LinkEvent) {
@@ -331,11 +340,15 @@ impl Control {
     /// Deletes what is over budget, away from the loop.
     fn sweep(&self) {
         let hands = self.hands.clone();
-        let alive: BTreeSet<String> = self.observed.dynos.keys().map(DynoId::to_string).collect();
         let slug =
             |d: &hokku_core::observed::Dyno| d.record.slug.clone().map(|s| (d.record.app, s));
         let running: BTreeSet<_> = self.observed.dynos.values().filter_map(slug).collect();
-        tokio::spawn(sweep::sweep(hands, alive, running));
+        tokio::spawn(sweep::sweep(hands, self.alive(), running));
+    }
+
+    /// The dynos whose log may still be written.
+    fn alive(&self) -> BTreeSet<String> {
+        self.observed.dynos.keys().map(DynoId::to_string).collect()
     }
 }
 

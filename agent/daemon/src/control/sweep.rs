@@ -17,10 +17,15 @@ pub(super) async fn sweep(
     let Ok(apps) = hands.ops.apps().await else {
         return;
     };
+    logs(hands, apps.iter().map(|a| a.id).collect(), alive).await;
+}
+
+/// Deletes the logs of these apps that are over the budget. `alive` are the ids of dynos whose log is still written.
+pub(super) async fn logs(hands: Hands, apps: Vec<AppId>, alive: BTreeSet<String>) {
     let budget = hands.config.retain.logs;
     let _ = tokio::task::spawn_blocking(move || {
         for app in apps {
-            hands.logs.sweep(app.id, |id| alive.contains(id), budget);
+            hands.logs.sweep(app, |id| alive.contains(id), budget);
         }
     })
     .await;

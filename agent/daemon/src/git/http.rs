@@ -271,8 +271,7 @@ impl Talk {
             let status = self.running.wait().await;
             let words = self.words.await.unwrap_or_default();
             if status != 0 {
-                let e = anyhow::anyhow!("git ended with status {status}: {words}");
-                return Err(Refused::internal(&e));
+                return Err(failed(status, &words));
             }
             return Ok(respond(content_type, Body::from(prefix)));
         }
@@ -301,6 +300,18 @@ impl Talk {
         self.stdout.read_buf(&mut buf).await?;
         Ok(buf.freeze())
     }
+}
+
+/// Git ended before its first word: by what the client sent, or by something here.
+fn failed(status: u8, words: &str) -> Refused {
+    let protocol = ["protocol error", "hung up unexpectedly"];
+    if protocol.iter().any(|p| words.contains(p)) {
+        return Refused::new(
+            StatusCode::BAD_REQUEST,
+            "what was sent is not what git sends, or was cut off. Try again.",
+        );
+    }
+    Refused::internal(&anyhow::anyhow!("git ended with status {status}: {words}"))
 }
 
 fn respond(content_type: &str, body: Body) -> Response {

@@ -18,6 +18,7 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 use tokio::sync::mpsc;
 
@@ -26,6 +27,12 @@ pub const MOST_LINES: usize = 1500;
 
 /// Bytes of a log file before it is rotated.
 pub const ROTATE_AT: u64 = 8 << 20;
+
+/// The most files of dynos that are kept of one app; a reader looks into each.
+const MOST_FILES: usize = 256;
+
+/// An empty file that is younger may be that of a dyno which just begins.
+const YOUNG: Duration = Duration::from_secs(60);
 
 /// The handle; cheap to clone.
 #[derive(Clone, Debug)]
@@ -109,7 +116,8 @@ impl Logs {
         }
     }
 
-    /// Deletes the oldest files of dynos that are gone until the app's logs fit the budget (bytes).
+    /// Deletes the oldest files of dynos that are gone until the app's logs fit the budget (bytes) and are few enough
+    /// to be read in one go, and those that hold nothing.
     pub fn sweep(&self, app: AppId, alive: impl Fn(&str) -> bool, budget: u64) {
         let dir = self.dir.join("dynos").join(app.to_string());
         let mut files: Vec<_> = list(&dir)
@@ -121,10 +129,14 @@ impl Logs {
             })
             .collect();
         let mut total: u64 = files.iter().map(|f| f.1).sum();
+        let mut count = files.len();
         files.sort();
-        for (_, len, path) in files {
-            if total <= budget {
-                return;
+        for (written, len, path) in files {
+            // a dyno that began after the caller looked who is alive has written nothing yet either
+            let age = written.and_then(|t| t.elapsed().ok());
+            let empty = len == 0 && age.is_some_and(|a| a > YOUNG);
+            if total <= budget && count <= MOST_FILES && !empty {
+                continue;
             }
             let id = path
                 .file_name()
@@ -133,6 +145,7 @@ impl Logs {
                 .unwrap_or_default();
             if !alive(id) && fs::remove_file(&path).is_ok() {
                 total -= len;
+                count -= 1;
             }
         }
     }
@@ -195,7 +208,6 @@ pub fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn logs() -> (tempfile::TempDir, Logs) {
         let dir = tempfile::tempdir().unwrap();
@@ -302,5 +314,34 @@ mod tests {
         logs.sweep(app, |id| id == alive, 1500);
         assert!(logs.dyno_file(app, DynoId(1)).unwrap().exists());
         assert_eq!(list(&logs.dir.join("dynos").join(app.to_string())).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn sweeping_keeps_the_number_of_files_down() {
+        let (_d, logs) = logs();
+        let app = AppId(1);
+        let file = |i: u128| logs.dyno_file(app, DynoId(i)).unwrap();
+        let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+        let write = |i: u128, text: &str, old: bool| {
+            fs::write(file(i), text).unwrap();
+            if old {
+                let f = fs::File::options().append(true).open(file(i)).unwrap();
+                f.set_modified(hour_ago).unwrap();
+            }
+        };
+        write(1, "", true);
+        write(2, "", false);
+        write(3, "said something", true);
+        logs.sweep(app, |_| false, 1 << 20);
+        assert_eq!([1, 2, 3].map(|i| file(i).exists()), [false, true, true]);
+        for i in 10..10 + MOST_FILES as u128 {
+            write(i, "x", false);
+        }
+        logs.sweep(app, |id| id == DynoId(2).to_string(), 1 << 20);
+        let left = list(&logs.dir.join("dynos").join(app.to_string())).len();
+        assert_eq!(
+            (left, file(3).exists(), file(2).exists()),
+            (MOST_FILES, false, true)
+        );
     }
 }

@@ -1,9 +1,13 @@
 //! Starting a router that outlives the agent.
 
-use crate::config::Config;
+use crate::{config::Config, sys::ports};
 use anyhow::Context;
 use std::{
-    net::SocketAddr, os::unix::process::CommandExt, path::Path, process::Stdio, time::Duration,
+    net::SocketAddr,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
 };
 use tokio::net::UnixStream;
 
@@ -29,7 +33,12 @@ pub(super) async fn spawn(config: &Config) -> anyhow::Result<()> {
                 .context("can't give the router its folder")?;
         }
     }
-    for addr in &config.router_listen {
+    for (n, addr) in config.router_listen.iter().enumerate() {
+        // only the first is announced
+        let addr = match n {
+            0 => ports::again(*addr, &noted(config)),
+            _ => *addr,
+        };
         command.arg("--listen").arg(addr.to_string());
     }
     command
@@ -62,8 +71,12 @@ pub(super) async fn spawn(config: &Config) -> anyhow::Result<()> {
 /// Writes where the router takes requests to `<data>/run/router.addr`, for scripts that gave it port 0.
 pub(super) fn announce(config: &Config, listen: &[SocketAddr]) {
     if let Some(addr) = listen.first() {
-        write(&config.data_dir.join("run/router.addr"), &addr.to_string());
+        write(&noted(config), &addr.to_string());
     }
+}
+
+fn noted(config: &Config) -> PathBuf {
+    config.data_dir.join("run/router.addr")
 }
 
 /// Replaces a small file as a whole.

@@ -1,10 +1,11 @@
-//! Free loopback ports for web dynos, found without ever binding one: an app may use `SO_REUSEPORT`, and then a
-//! listener of ours would take its connections.
+//! Free loopback ports. Those for web dynos are found without ever binding one: an app may use `SO_REUSEPORT`, and then
+//! a listener of ours would take its connections.
 
 use std::{
     collections::BTreeSet,
     fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -32,6 +33,19 @@ pub fn free((first, last): (u16, u16), used: &BTreeSet<u16>) -> Option<u16> {
         }
     }
     None
+}
+
+/// Where to listen: `wanted`, or, where that says port 0, the address of last time, which `noted` holds, if it is still
+/// free. People have written it down by then, in git remotes for one.
+pub fn again(wanted: SocketAddr, noted: &Path) -> SocketAddr {
+    let last = || -> Option<SocketAddr> {
+        let last: SocketAddr = fs::read_to_string(noted).ok()?.trim().parse().ok()?;
+        (last.ip() == wanted.ip() && TcpListener::bind(last).is_ok()).then_some(last)
+    };
+    match wanted.port() {
+        0 => last().unwrap_or(wanted),
+        _ => wanted,
+    }
 }
 
 /// Every port of this network namespace on which somebody listens.
@@ -70,7 +84,27 @@ fn answers(port: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+
+    #[test]
+    fn port_0_is_the_port_of_last_time_while_that_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let noted = dir.path().join("api.addr");
+        // an address of this test alone: other tests take free ports of 127.0.0.1
+        let any: SocketAddr = "127.91.17.4:0".parse().unwrap();
+        assert_eq!(again(any, &noted), any, "there was no last time");
+        let listener = TcpListener::bind(any).unwrap();
+        let last = listener.local_addr().unwrap();
+        fs::write(&noted, last.to_string()).unwrap();
+        assert_eq!(again(any, &noted), any, "somebody has it");
+        drop(listener);
+        assert_eq!(again(any, &noted), last);
+        let elsewhere: SocketAddr = "127.0.0.2:0".parse().unwrap();
+        assert_eq!(again(elsewhere, &noted), elsewhere);
+        let given: SocketAddr = "127.91.17.4:5080".parse().unwrap();
+        assert_eq!(again(given, &noted), given);
+        fs::write(&noted, "nonsense").unwrap();
+        assert_eq!(again(any, &noted), any);
+    }
 
     #[test]
     fn known_and_listening_ports_are_skipped_and_the_rest_goes_round() {
