@@ -10,6 +10,7 @@ mod agent_death;
 mod bad_deploys;
 mod config;
 mod crash;
+mod destroy;
 mod disk_full;
 mod isolation;
 mod logs;

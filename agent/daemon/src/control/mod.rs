@@ -87,7 +87,7 @@ pub struct Control {
     /// Runs whose asker waits until the process runs.
     asked: BTreeMap<DynoId, oneshot::Sender<Result<DynoRecord, String>>>,
     builds: queue::Queue,
-    /// Destroyed apps whose files are deleted once their last dyno is gone.
+    /// Destroyed apps whose files are deleted once their last dyno and their last build are gone.
     gone: BTreeSet<AppId>,
 }
 
@@ -130,6 +130,7 @@ impl Control {
             gone: BTreeSet::new(),
         };
         control.adopt().await;
+        control.gone = sweep::orphans(&control.hands.config.data_dir, &control.desired);
         control.sweep();
         loop {
             let wake_at = control.settle();
@@ -311,10 +312,12 @@ impl Control {
         }
     }
 
-    /// Deletes the files of destroyed apps that no dyno uses any more.
+    /// Deletes the files of destroyed apps that no dyno and no build uses any more.
     fn forget_gone(&mut self) {
         let used: BTreeSet<AppId> = self.observed.dynos.values().map(|d| d.record.app).collect();
-        for app in self.gone.extract_if(.., |app| !used.contains(app)) {
+        let builds = &self.builds;
+        let free = |app: &AppId| !used.contains(app) && !builds.busy(*app);
+        for app in self.gone.extract_if(.., free) {
             let hands = self.hands.clone();
             tokio::task::spawn_blocking(move || {
                 hands.slugs.forget(app);

@@ -137,6 +137,11 @@ impl Queue {
         }
     }
 
+    /// Is a push of this app at work?
+    pub fn busy(&self, app: AppId) -> bool {
+        self.running.contains_key(&app)
+    }
+
     /// The push at work for this app has ended.
     pub fn ended(&mut self, app: AppId) {
         self.running.remove(&app);
@@ -198,7 +203,9 @@ mod tests {
         assert!(said(&mut rb).contains("superseded by a newer push, cccc by a@b"));
         assert_eq!(said(&mut rb), "end false");
         assert!(said(&mut rc).contains("Waiting"));
+        assert!(q.busy(AppId(1)) && !q.busy(AppId(2)));
         q.ended(AppId(1));
+        assert!(!q.busy(AppId(1)));
         assert_eq!(started(&mut q), ["cccc"]);
     }
 

@@ -1,8 +1,9 @@
 //! Keeping within the budgets: old slugs and the logs of dynos that are gone.
 
 use super::Hands;
+use hokku_core::desired::Desired;
 use hokku_model::{AppId, release::SlugDigest};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path};
 
 /// Deletes the oldest slugs that no rollback is kept for, until all fit the budget, and then old logs. `running` are
 /// slugs that a dyno has under it; `alive` are the ids of dynos whose log is still written.
@@ -29,6 +30,17 @@ pub(super) async fn logs(hands: Hands, apps: Vec<AppId>, alive: BTreeSet<String>
         }
     })
     .await;
+}
+
+/// Apps that have files under the data folder and are no more: the agent ended before it had deleted them.
+pub(super) fn orphans(data: &Path, desired: &Desired) -> BTreeSet<AppId> {
+    ["slugs", "releases", "cache", "logs/dynos"]
+        .iter()
+        .filter_map(|folder| fs::read_dir(data.join(folder)).ok())
+        .flat_map(|entries| entries.flatten())
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .filter(|app| !desired.apps.contains_key(app))
+        .collect()
 }
 
 async fn slugs(hands: &Hands, running: &BTreeSet<(AppId, SlugDigest)>) -> anyhow::Result<()> {
