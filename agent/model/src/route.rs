@@ -30,6 +30,13 @@ pub struct AppRoutes {
     pub targets: Vec<Target>,
     /// How the app stands when there is no target.
     pub state: AppState,
+    /// Are answers of text types compressed for clients that take it? Tables from before there was the choice: yes.
+    #[serde(default = "yes")]
+    pub compress: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Why an app may have no target.
