@@ -8,7 +8,8 @@ use hokku_model::code;
 use http::HeaderMap;
 use hyper::body::{Frame, SizeHint};
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 /// Output is sent when there is so much of it, or when the app pauses.
@@ -130,7 +131,10 @@ impl Squeezed {
         while !self.finished {
             if self.turn >= TURN {
                 self.turn = 0;
-                cx.waker().wake_by_ref();
+                // woken only after the sockets were looked at; a plain wake would be served before them, many times over
+                if pin!(tokio::task::yield_now()).poll(cx).is_ready() {
+                    cx.waker().wake_by_ref();
+                }
                 return Poll::Pending;
             }
             if let Some(piece) = self.held.pop_front() {

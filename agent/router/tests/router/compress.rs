@@ -512,3 +512,137 @@ async fn curl_reads_it() {
         }
     }
 }
+
+#[tokio::test]
+async fn any_body_in_any_pieces_arrives_whole() {
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    let mut rig = Rig::with(|c| c.threads = 1, short()).await;
+    // the path says what to answer: length, seed, piece, pieces between pauses
+    let d = dyno(|mut c, _| async move {
+        while let Some(r) = c.next_message().await {
+            let path = r.head.split(' ').nth(1).unwrap().to_owned();
+            let n: Vec<usize> = path[1..].split('-').map(|n| n.parse().unwrap()).collect();
+            let text = &page(n[0], n[1] as u64)[..n[0]];
+            c.send(&format!(
+                "HTTP/1.1 200 OK\r\n{HTML}Transfer-Encoding: chunked\r\n\r\n"
+            ))
+            .await;
+            for (i, part) in text.as_bytes().chunks(n[2]).enumerate() {
+                let part = String::from_utf8_lossy(part);
+                c.send(&format!("{:x}\r\n{part}\r\n", part.len())).await;
+                if i % n[3] == n[3] - 1 {
+                    tokio::time::sleep(ms(1)).await;
+                }
+            }
+            c.send("0\r\n\r\n").await;
+        }
+    })
+    .await;
+    rig.running(&[(1, d.addr)]).await;
+    let mut c = rig.client().await;
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let cases = (
+        prop_oneof![0usize..3000, 0usize..400_000],
+        0usize..20,
+        1usize..60_000,
+        1usize..50,
+        any::<bool>(),
+    );
+    for _ in 0..40 {
+        let (length, seed, piece, pause, zstd) = cases.new_tree(&mut runner).unwrap().current();
+        // not more than some hundred pieces
+        let piece = piece.max(length / 300 + 1);
+        let path = format!("/{length}-{seed}-{piece}-{pause}");
+        let encoding = if zstd { "zstd" } else { "gzip" };
+        let r = c
+            .ask(&ask(&path, &format!("Accept-Encoding: {encoding}\r\n")))
+            .await;
+        let text = &page(length, seed as u64)[..length];
+        match r.header("content-encoding") {
+            Some(said) => {
+                assert_eq!(said, encoding, "{path}");
+                assert!(open(encoding, &r.bytes) == text.as_bytes(), "{path}");
+            }
+            None => assert!(length < 860 && r.body() == text, "{path}"),
+        }
+    }
+    assert_eq!(d.count(), 1);
+}
+
+#[tokio::test]
+async fn with_too_many_streams_the_next_goes_as_it_is() {
+    let mut rig = Rig::with(|c| c.threads = 1, short()).await;
+    let d = dyno(|mut c, _| async move {
+        c.next_message().await;
+        c.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+        c.waits_for_end().await;
+    })
+    .await;
+    rig.running(&[(1, d.addr)]).await;
+    let mut open = Vec::new();
+    for i in 0..129 {
+        let mut c = rig.client().await;
+        c.send(&ask("/", "Accept-Encoding: gzip\r\n")).await;
+        let head = c.head().await.unwrap();
+        assert_eq!(head.header("content-encoding").is_some(), i < 128, "{i}");
+        assert_eq!(head.header("vary").unwrap(), "Accept-Encoding");
+        assert_eq!(c.chunk().await.unwrap() == b"hello", i == 128);
+        open.push(c);
+    }
+    // one leaves, one may come
+    open.remove(0);
+    rig.log_line(Some(APP), &[" code=H27 "]).await;
+    let mut c = rig.client().await;
+    c.send(&ask("/", "Accept-Encoding: gzip\r\n")).await;
+    assert!(c.head().await.unwrap().header("content-encoding").is_some());
+}
+
+/// While one client takes a long body, compressed, another one's small requests are answered between its pieces.
+#[tokio::test]
+async fn a_long_body_does_not_hold_up_others() {
+    let mut rig = Rig::with(|c| c.threads = 1, short()).await;
+    let big = std::sync::Arc::new(page(20_000_000, 4));
+    let body = big.clone();
+    let d = dyno(move |mut c, _| {
+        let body = body.clone();
+        async move {
+            while let Some(r) = c.next_message().await {
+                let text = if r.head.starts_with("GET /big") {
+                    body.as_str()
+                } else {
+                    "small"
+                };
+                c.send(&format!(
+                    "HTTP/1.1 200 OK\r\n{HTML}Content-Length: {}\r\n\r\n",
+                    text.len()
+                ))
+                .await;
+                c.send(text).await;
+            }
+        }
+    })
+    .await;
+    rig.running(&[(1, d.addr)]).await;
+    let (mut long, mut quick) = (rig.client().await, rig.client().await);
+    long.send(&ask("/big", "Accept-Encoding: gzip\r\n")).await;
+    long.head().await.unwrap();
+    let rest = tokio::spawn(async move {
+        let mut bytes = Vec::new();
+        loop {
+            let part = long.chunk().await.unwrap();
+            if part.is_empty() {
+                return bytes;
+            }
+            bytes.extend(part);
+        }
+    });
+    let mut answered = 0;
+    while !rest.is_finished() {
+        assert_eq!(quick.ask(&ask("/", "")).await.body(), "small");
+        answered += 1;
+    }
+    let bytes = rest.await.unwrap();
+    assert!(answered > 20, "{answered}");
+    assert!(open("gzip", &bytes) == big.as_bytes());
+}
