@@ -9,14 +9,19 @@
 //! Who calls it: `forward`, for each answer of an app that has not switched it off.
 //! Tests: beside the code, and with real sockets and decoders in `tests/router/compress.rs`.
 //!
+//! Event streams are compressed like the rest, from their head on and without gathering. When a thread has too many bodies
+//! to compress piece by piece, the next ones go as they are: memory is bounded, and no answer waits for another's end.
+//!
 //! The cache is no HTTP cache. The app is asked each time and answers each time; only the work of compressing the same
 //! bytes again is saved, and the stored original is compared byte for byte before its compressed form is used.
 //!
 //! A strong ETag becomes weak, because the bytes are other ones. A client sends the weak form back in `If-None-Match`,
 //! which is compared weakly (RFC 9110, 13.1.2), so apps that keep to the RFC answer 304 as before; its ETag is then told
 //! in the weak form the client knows. An app that compares byte for byte answers 200: that costs a body, no more. `HEAD`
-//! is not compressed, only told to vary. As with all compression of answers, pages that mix secrets with what the
-//! requester chose should mask the secrets (BREACH), or the app switches compression off.
+//! is not compressed, only told to vary; its Content-Length, if the app gives one, is that of the plain body.
+//!
+//! As with all compression of answers, pages that mix secrets with what the requester chose should mask the secrets
+//! (BREACH), or the app switches compression off.
 
 mod accept;
 mod cache;
