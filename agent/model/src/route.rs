@@ -30,6 +30,13 @@ pub struct AppRoutes {
     pub targets: Vec<Target>,
     /// How the app stands when there is no target.
     pub state: AppState,
+    /// Are answers of text types compressed for clients that take it? Tables from before there was the choice: yes.
+    #[serde(default = "yes")]
+    pub compress: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Why an app may have no target.
@@ -106,3 +113,18 @@ pub enum RouterReport {
 /// The path at which the router itself tells a loopback client which release of the Host's app it serves:
 /// `{"app":"name","release":"v3"}`. Used at the end of a push.
 pub const RELEASE_PATH: &str = "/.well-known/hokku/release";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apps_of_older_tables_are_compressed() {
+        let old = r#"{"name":"my-app","hosts":[],"release":null,"targets":[],"state":"running"}"#;
+        let mut app: AppRoutes = serde_json::from_str(old).unwrap();
+        assert!(app.compress);
+        app.compress = false;
+        let stored = serde_json::to_string(&app).unwrap();
+        assert_eq!(serde_json::from_str::<AppRoutes>(&stored).unwrap(), app);
+    }
+}

@@ -62,6 +62,7 @@ fn router(port: u16, backend: u16, apps: u16) -> anyhow::Result<()> {
             release: Some(1),
             targets: vec![target],
             state: AppState::Running,
+            compress: true,
         };
         table.apps.insert(AppId(u128::from(i)), routes);
     }

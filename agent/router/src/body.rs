@@ -1,9 +1,11 @@
-//! Bodies on their way through, frame by frame, in both directions. Nothing is gathered here.
+//! Bodies on their way through, frame by frame, in both directions. Nothing is gathered here (see `compress`).
 
+use crate::compress::Squeezed;
 use crate::flight::{ClientFault, Flight, Ticket};
 use crate::pool::Lease;
+use crate::thread::Ctx;
 use bytes::Bytes;
-use hokku_model::code;
+use hokku_model::code::{self, Code};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -140,6 +142,8 @@ pub(crate) enum Down {
     Page(Option<Bytes>),
     /// The app's.
     App(Box<Answer>),
+    /// The app's, looked through by the compression.
+    Squeezed(Box<Squeezed>),
 }
 
 /// The body of an app's answer, with all that must live until its end.
@@ -149,6 +153,7 @@ pub(crate) struct Answer {
     lease: Option<Lease>,
     upload: Option<Rc<Upload>>,
     ended: bool,
+    owed: bool,
 }
 
 impl Down {
@@ -158,20 +163,8 @@ impl Down {
     }
 
     /// The body of an app's answer; what is over at once is finished at once.
-    pub fn answer(
-        body: Incoming,
-        ticket: Ticket,
-        lease: Lease,
-        upload: Option<Rc<Upload>>,
-    ) -> Down {
-        let answer = Box::new(Answer {
-            body,
-            ticket,
-            lease: Some(lease),
-            upload,
-            ended: false,
-        });
-        if answer.body.is_end_stream() {
+    pub fn answer(answer: Box<Answer>) -> Down {
+        if answer.is_over() {
             Down::empty()
         } else {
             Down::App(answer)
@@ -186,7 +179,7 @@ impl Drop for Answer {
             self.ticket.leaves_unread();
         }
         let ended = self.ended || self.body.is_end_stream();
-        if ended {
+        if ended && !self.owed {
             self.ticket.conclude();
         }
         let Some(lease) = self.lease.take() else {
@@ -202,7 +195,58 @@ impl Drop for Answer {
 }
 
 impl Answer {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    pub fn new(
+        body: Incoming,
+        ticket: Ticket,
+        lease: Lease,
+        upload: Option<Rc<Upload>>,
+    ) -> Box<Answer> {
+        Box::new(Answer {
+            body,
+            ticket,
+            lease: Some(lease),
+            upload,
+            ended: false,
+            owed: false,
+        })
+    }
+
+    pub fn ctx(&self) -> &Rc<Ctx> {
+        &self.ticket.flight.ctx
+    }
+
+    /// Is nothing left to read?
+    pub fn is_over(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    /// Of what is left to read, in bytes, when known.
+    pub fn length(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
+    /// So many bytes go to the client.
+    pub fn sends(&mut self, n: usize) {
+        self.ticket.add_bytes(n);
+    }
+
+    /// The app's body is read, but the client has not got all that was made of it.
+    pub fn owes(&mut self) {
+        self.owed = true;
+    }
+
+    /// There is something for the client to take, though the app has paused.
+    pub fn is_fed(&self) {
+        self.ticket.flight.starved_of_answer.set(false);
+        self.ticket.flight.touch();
+    }
+
+    pub fn fail(&mut self, c: Code) {
+        self.ticket.fail(c);
+    }
+
+    /// The next frame of the app's body. Whoever sends it on has to tell [`Answer::sends`].
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let flight = &self.ticket.flight;
         if let Some(verdict) = flight.verdict() {
             self.ticket.fail(verdict.code());
@@ -219,13 +263,8 @@ impl Answer {
                 flight.touch();
                 match next {
                     Some(Ok(frame)) => {
-                        if let Some(data) = frame.data_ref() {
-                            let n = data.len();
-                            self.ticket.add_bytes(n);
-                        } else {
-                            // trailers come last
-                            self.ended = true;
-                        }
+                        // trailers come last
+                        self.ended |= frame.is_trailers();
                         Poll::Ready(Some(Ok(frame)))
                     }
                     Some(Err(_)) => {
@@ -255,6 +294,17 @@ impl Body for Down {
             Down::Page(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Down::App(answer) => {
                 let next = answer.poll(cx);
+                match &next {
+                    Poll::Ready(None) => *this = Down::empty(),
+                    Poll::Ready(Some(Ok(frame))) => {
+                        answer.sends(frame.data_ref().map_or(0, Bytes::len));
+                    }
+                    _ => {}
+                }
+                next
+            }
+            Down::Squeezed(body) => {
+                let next = body.poll(cx);
                 if let Poll::Ready(None) = next {
                     *this = Down::empty();
                 }
@@ -266,7 +316,8 @@ impl Body for Down {
     fn is_end_stream(&self) -> bool {
         match self {
             Down::Page(bytes) => bytes.is_none(),
-            Down::App(answer) => answer.body.is_end_stream(),
+            Down::App(answer) => answer.is_over(),
+            Down::Squeezed(body) => body.is_end_stream(),
         }
     }
 
@@ -274,6 +325,7 @@ impl Body for Down {
         match self {
             Down::Page(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Down::App(answer) => answer.body.size_hint(),
+            Down::Squeezed(body) => body.size_hint(),
         }
     }
 }

@@ -112,6 +112,7 @@ mod tests {
             release: None,
             targets: vec![target],
             state: AppState::Running,
+            compress: true,
         };
         let routes = RouteTable {
             version: 1,

@@ -266,6 +266,8 @@ struct Entry {
 /// concluded before, the client went away (H27).
 pub(crate) struct Ticket {
     pub flight: Rc<Flight>,
+    /// Does the app let its answers be compressed?
+    pub compress: bool,
     key: usize,
     entry: Box<Entry>,
 }
@@ -323,6 +325,7 @@ impl Ticket {
         };
         Ticket {
             flight,
+            compress: false,
             key,
             entry: Box::new(entry),
         }
@@ -334,8 +337,9 @@ impl Ticket {
         self.entry.https = https;
     }
 
-    pub fn of_app(&mut self, app: AppId) {
+    pub fn of_app(&mut self, app: AppId, compress: bool) {
         self.entry.app = Some(app);
+        self.compress = compress;
     }
 
     pub fn given_to(&mut self, dyno: &Arc<Dyno>, connect_ms: u64) {

@@ -1,6 +1,7 @@
 //! One request: which app, which dyno, over which connection, and what becomes of it.
 
-use crate::body::{Down, Up, Upload, is_complete};
+use crate::body::{Answer, Down, Up, Upload, is_complete};
+use crate::compress::{self, Asked};
 use crate::dyno::{Claim, Dyno};
 use crate::flight::{ClientFault, Phase, Ticket, Verdict};
 use crate::headers::{self, Forwarded};
@@ -73,6 +74,7 @@ pub(crate) async fn handle(
                     .upgrade
                     .is_some()
                     .then(|| hyper::upgrade::on(&mut request));
+                let asked = Asked::of(request.method(), request.headers());
                 let (parts, body) = request.into_parts();
                 let upload = Upload::new(body);
                 let head = outgoing(parts, upload.as_ref());
@@ -86,7 +88,7 @@ pub(crate) async fn handle(
                                 lease.wire.shut();
                                 refused(ticket, Refusal::of(code::H17, &host), accept.as_ref())
                             }
-                            _ => answered(response, ticket, lease, upload),
+                            _ => answered(response, ticket, lease, upload, asked).await,
                         });
                     }
                     Err(refusal) => {
@@ -346,7 +348,7 @@ async fn choose(
                     }
                 });
             };
-            ticket.of_app(app.id);
+            ticket.of_app(app.id, app.compress);
             if app.state == AppState::Maintenance {
                 return Err(Refusal::of(code::H80, app.name.as_str()));
             }
@@ -469,18 +471,26 @@ async fn lease(
     }
 }
 
-fn answered(
+async fn answered(
     response: Response<Incoming>,
     mut ticket: Ticket,
     lease: Lease,
     upload: Option<Rc<Upload>>,
+    asked: Asked,
 ) -> Response<Down> {
     let (mut parts, body) = response.into_parts();
     ticket.status(parts.status.as_u16());
     headers::prepare_response(&mut parts.headers, false);
     parts.version = Version::HTTP_11;
     ticket.flight.enter(Phase::Answer);
-    Response::from_parts(parts, Down::answer(body, ticket, lease, upload))
+    let may_compress = ticket.compress;
+    let answer = Answer::new(body, ticket, lease, upload);
+    let body = if may_compress {
+        compress::apply(&asked, parts.status, &mut parts.headers, answer).await
+    } else {
+        Down::answer(answer)
+    };
+    Response::from_parts(parts, body)
 }
 
 fn refused(mut ticket: Ticket, refusal: Refusal, accept: Option<&HeaderValue>) -> Response<Down> {

@@ -3,18 +3,19 @@
 //!
 //! What it does: routes by the last table it was given; waits, retries and fails with Heroku's codes; tunnels; drains;
 //! logs one line per request. What it never does: decide when a dyno gets traffic (the agent's tables say so), start or
-//! signal processes, keep a body in memory.
+//! signal processes, keep a body in memory (but for the bounded cache of compressed ones).
 //! Who calls it: `hokkud router` calls [`serve`]; the agent talks to it through [`control_client`].
 //! Tests: beside the code, and with real sockets in `tests/`.
 //!
 //! One acceptor hands connections to threads that share nothing but the table (`accept`, `thread`). A request goes
-//! through `conn` (HTTP/1 or 2), `framing`, `headers`, `table`, `pick`, `pool`, `forward`, `body`; or `upgrade` when it
-//! becomes a tunnel. `flight` holds its deadlines and writes its line to `log`. `control` and `drain` are the agent's
+//! through `conn` (HTTP/1 or 2), `framing`, `headers`, `table`, `pick`, `pool`, `forward`, `compress`, `body`; or
+//! `upgrade` when it becomes a tunnel. `flight` holds its deadlines and writes its line to `log`. `control` and `drain` are the agent's
 //! side; `snapshot` keeps the table over a restart.
 
 mod accept;
 mod body;
 mod clock;
+mod compress;
 mod config;
 mod conn;
 mod control;

@@ -24,6 +24,8 @@ pub(crate) struct App {
     pub name: AppName,
     pub release: Option<u32>,
     pub state: AppState,
+    /// May its answers be compressed?
+    pub compress: bool,
     pub targets: Vec<Arc<Dyno>>,
     /// Requests that wait for a target; shared with the app's entry in later tables.
     pub waiting: Arc<AtomicU32>,
@@ -65,6 +67,7 @@ impl Register {
                 name: app.name.clone(),
                 release: app.release,
                 state: app.state,
+                compress: app.compress,
                 targets,
                 waiting: self.waiting.entry(*id).or_default().clone(),
             });
@@ -168,6 +171,7 @@ mod tests {
                 })
                 .collect(),
             state: AppState::Running,
+            compress: true,
         };
         RouteTable {
             version,

@@ -1,5 +1,6 @@
 //! One serving thread: its runtime, what it owns alone, and the orders it takes from acceptor and control loop.
 
+use crate::compress::Press;
 use crate::config::Limits;
 use crate::flight::Flight;
 use crate::log::{Batch, Lines};
@@ -57,6 +58,7 @@ pub(crate) struct Ctx {
     pub flights: RefCell<Slots<Rc<Flight>>>,
     pub wires: RefCell<Slots<Arc<Wire>>>,
     pub lines: RefCell<Lines>,
+    pub press: RefCell<Press>,
     pub dice: Dice,
     /// Rung after each new table.
     pub changed: Notify,
@@ -137,6 +139,7 @@ pub(crate) fn start(
                 flights: RefCell::new(Slots::new()),
                 wires: RefCell::new(Slots::new()),
                 lines: RefCell::new(Lines::new(writer)),
+                press: RefCell::new(Press::new()),
                 dice: Dice::new(),
                 changed: Notify::new(),
                 stop: Notify::new(),

@@ -70,6 +70,7 @@ fn routes(crew: &Crew, now: Micros) -> AppRoutes {
         release: crew.serving,
         targets,
         state,
+        compress: true,
     }
 }
 

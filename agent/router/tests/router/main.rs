@@ -1,6 +1,7 @@
 //! The router against real sockets.
 
 mod codes;
+mod compress;
 mod control;
 mod drain;
 mod head;

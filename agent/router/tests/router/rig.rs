@@ -210,6 +210,7 @@ pub fn app(name: &str, hosts: &[&str], state: AppState, dynos: &[(u128, SocketAd
         release: Some(3),
         targets: dynos.iter().enumerate().map(target).collect(),
         state,
+        compress: true,
     }
 }
 

@@ -1,0 +1,152 @@
+//! What a client takes, from its `Accept-Encoding` (RFC 9110, section 12.5.3).
+
+use super::Encoding;
+
+/// Quality in thousandths; 0 is "not acceptable".
+type Quality = u16;
+
+/// The encoding to use among those offered, the best first: the one the client ranks highest, if it ranks above no
+/// encoding at all. `values`: the lines of the header, none when the client said nothing.
+pub(crate) fn choose<'a>(
+    values: impl Iterator<Item = &'a [u8]>,
+    offered: &[Encoding],
+) -> Option<Encoding> {
+    let (mut zstd, mut gzip, mut identity, mut rest) = (None, None, None, None);
+    for item in values.flat_map(|v| v.split(|b| *b == b',')) {
+        let mut parts = item.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+        let name = parts.next().unwrap_or_default();
+        let is = |s: &str| name.eq_ignore_ascii_case(s.as_bytes());
+        let place = match () {
+            () if is("zstd") => &mut zstd,
+            () if is("gzip") || is("x-gzip") => &mut gzip,
+            () if is("identity") => &mut identity,
+            () if name == b"*" => &mut rest,
+            () => continue,
+        };
+        // named twice: the lower one counts
+        let q = quality(parts);
+        *place = Some(place.map_or(q, |before: Quality| before.min(q)));
+    }
+    let of = |e: Encoding| {
+        let said = match e {
+            Encoding::Zstd => zstd,
+            Encoding::Gzip => gzip,
+        };
+        said.or(rest).unwrap_or(0)
+    };
+    let mut best = None;
+    // not compressing is what a client gets that prefers it outright
+    let mut above = identity.unwrap_or(0);
+    for &e in offered {
+        let q = of(e);
+        let wins = q > above || (best.is_none() && q == above && q > 0);
+        if wins {
+            (best, above) = (Some(e), q);
+        }
+    }
+    best
+}
+
+/// The weight among an item's parameters: 1 when there is none, 0 when it cannot be read.
+fn quality<'a>(mut parameters: impl Iterator<Item = &'a [u8]>) -> Quality {
+    let weight = parameters.find_map(|p| match p {
+        [b'q' | b'Q', rest @ ..] => rest.trim_ascii_start().strip_prefix(b"="),
+        _ => None,
+    });
+    weight.map_or(1000, |w| thousandths(w.trim_ascii()).unwrap_or(0))
+}
+
+/// `0`, `1`, `0.5`, `1.000`, … at most three decimals.
+fn thousandths(text: &[u8]) -> Option<Quality> {
+    let (whole, decimals) = match text {
+        [d] => (*d, &[][..]),
+        [d, b'.', decimals @ ..] if decimals.len() <= 3 => (*d, decimals),
+        _ => return None,
+    };
+    let mut q = match whole {
+        b'0' => 0,
+        b'1' => 1000,
+        _ => return None,
+    };
+    let mut unit = 100;
+    for d in decimals {
+        if !d.is_ascii_digit() {
+            return None;
+        }
+        q += u16::from(d - b'0') * unit;
+        unit /= 10;
+    }
+    (q <= 1000).then_some(q)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Encoding::{Gzip, Zstd};
+    use proptest::prelude::*;
+
+    fn of(text: &str) -> Option<Encoding> {
+        choose([text.as_bytes()].into_iter(), &[Zstd, Gzip])
+    }
+
+    #[test]
+    fn preferences() {
+        for (text, wanted) in [
+            ("gzip", Some(Gzip)),
+            ("GZIP", Some(Gzip)),
+            ("x-gzip", Some(Gzip)),
+            ("gzip, deflate, br, zstd", Some(Zstd)),
+            ("gzip;q=1.0, zstd;q=0.9", Some(Gzip)),
+            ("gzip;q=0.5,zstd; q=0.501", Some(Zstd)),
+            ("*", Some(Zstd)),
+            ("*;q=0.1, zstd;q=0", Some(Gzip)),
+            ("*;q=0, gzip", Some(Gzip)),
+            ("*;q=0", None),
+            ("gzip;q=0", None),
+            ("gzip;q=0.000", None),
+            ("gzip;q=0, *", Some(Zstd)),
+            ("identity", None),
+            ("identity, gzip;q=0.5", None),
+            ("identity;q=0.5, gzip", Some(Gzip)),
+            ("identity;q=0.5, gzip;q=0.5", Some(Gzip)),
+            ("identity;q=0, br", None),
+            ("br, deflate", None),
+            ("", None),
+            (" , ,", None),
+            ("gzip;q=2", None),
+            ("gzip;q=x", None),
+            ("gzip;q=0.5555", None),
+            ("gzip;level=1;q=0", None),
+            ("gzip, gzip;q=0", None),
+            ("gzipx", None),
+        ] {
+            assert_eq!(of(text), wanted, "{text:?}");
+        }
+        assert_eq!(choose(std::iter::empty(), &[Zstd, Gzip]), None);
+        let lines = [&b"br"[..], b"gzip;q=0.2"];
+        assert_eq!(choose(lines.into_iter(), &[Zstd, Gzip]), Some(Gzip));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(b in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = choose([&b[..]].into_iter(), &[Zstd, Gzip]);
+        }
+
+        #[test]
+        fn the_highest_weight_wins(z in 0u16..=1000, g in 0u16..=1000, i in proptest::option::of(0u16..=1000), spaces in " {0,2}") {
+            let weight = |q: u16| format!("{}.{:03}", q / 1000, q % 1000);
+            let mut text = format!("br,{spaces}gzip{spaces};{spaces}q={},zstd;q={}", weight(g), weight(z));
+            if let Some(i) = i {
+                text = format!("identity;q={}{spaces},{text}", weight(i));
+            }
+            let top = z.max(g);
+            let wanted = if top == 0 || i.is_some_and(|i| i > top) {
+                None
+            } else {
+                Some(if z == top { Zstd } else { Gzip })
+            };
+            prop_assert_eq!(of(&text), wanted, "{}", text);
+        }
+    }
+}
