@@ -39,7 +39,8 @@ bench: ## Measure: redeploy, rollback, load, memory, idle CPU; writes tests/benc
 lint: ## Check format, clippy, shell scripts and, where it is installed, cargo-deny
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/deps .ci/cargo-test .ci/demo-check packaging/demo; \
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/deps .ci/cargo-test .ci/demo-check packaging/demo \
+	  packaging/build-deb packaging/deb/{postinst,prerm,postrm} packaging/test/nspawn; \
 	else echo "shellcheck is not installed: scripts were not checked"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: deny.toml was not checked"; fi
