@@ -6,7 +6,7 @@ CARGO ?= cargo
 APP ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-slow bench lint fmt deps ci
+.PHONY: help demo build test test-slow bench deb test-deb lint fmt deps ci
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -39,10 +39,21 @@ bench: ## Measure: redeploy, rollback, load, memory, idle CPU; writes tests/benc
 lint: ## Check format, clippy, shell scripts and, where it is installed, cargo-deny
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/deps .ci/cargo-test .ci/demo-check packaging/demo; \
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/deps .ci/cargo-test .ci/demo-check packaging/demo \
+	  packaging/build-deb packaging/deb/{postinst,prerm,postrm} packaging/test/nspawn; \
 	else echo "shellcheck is not installed: scripts were not checked"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: deny.toml was not checked"; fi
+
+deb: ## Build target/deb/hokku_*.deb, optimised
+	@.ci/deps build
+	$(CARGO) build --release --workspace --bins
+	packaging/build-deb target/release target/deb
+
+test-deb: ## Boot a Debian 12 in a container and take the .deb through its whole life (root)
+	@.ci/deps build deb
+	$(CARGO) build --workspace --bins
+	packaging/test/nspawn target/debug
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
