@@ -96,12 +96,18 @@ impl List {
     }
 }
 
+/// Nothing was wrong with it: a newer one came before it could serve.
+fn superseded(r: &api::Release) -> bool {
+    r.failure.starts_with("superseded by ")
+}
+
 fn listing(list: &[api::Release], paint: Paint, ago: impl Fn(&str) -> String) -> String {
     let rows: Vec<Vec<String>> = list
         .iter()
         .map(|r| {
             let what = match r.status.as_str() {
                 "succeeded" | "" => r.description.clone(),
+                _ if superseded(r) => format!("{} ({})", r.description, r.failure),
                 status => format!("{} ({status})", r.description),
             };
             vec![
@@ -118,6 +124,7 @@ fn listing(list: &[api::Release], paint: Paint, ago: impl Fn(&str) -> String) ->
                 .iter()
                 .find(|r| cell.strip_prefix('v') == Some(r.version.to_string().as_str()));
             match release.map(|r| r.status.as_str()) {
+                Some("failed") if release.is_some_and(superseded) => paint.dim(cell),
                 Some("failed") => paint.colour(AnsiColor::Red, cell),
                 Some("pending") => paint.colour(AnsiColor::Yellow, cell),
                 _ if release.is_some_and(|r| r.current) => paint.colour(AnsiColor::Green, cell),
@@ -379,13 +386,18 @@ mod tests {
 
     #[test]
     fn the_listing() {
+        let mut overtaken = release(11, "Set A config vars", "failed");
+        overtaken.failure = "superseded by v12".into();
         let list = [
+            overtaken,
             release(10, "Deploy 582fc95f", "failed"),
             release(9, "Set FOO config vars", "succeeded"),
         ];
         assert_eq!(
             listing(&list, Paint::always(false), |_| "T".into()),
-            "v10  Deploy 582fc95f (failed)  root  T\nv9   Set FOO config vars       root  T\n"
+            "v11  Set A config vars (superseded by v12)  root  T\n\
+             v10  Deploy 582fc95f (failed)               root  T\n\
+             v9   Set FOO config vars                    root  T\n"
         );
     }
 
