@@ -3,7 +3,7 @@
 use super::{Command, Hands};
 use crate::{
     config::Config,
-    logs::ROTATE_AT,
+    logs,
     supervisor::{Probe, StartOrder},
 };
 use anyhow::Context;
@@ -96,7 +96,7 @@ impl Launch {
             None => Output::Log {
                 file: hands.logs.dyno_file(record.app, record.id)?,
                 source: format!("app[{}]", record.name),
-                max_bytes: ROTATE_AT,
+                max_bytes: logs::rotate_at(hands.config.retain.logs),
             },
         };
         let probe = record.port.map(|port| probe(&hands.config, &record, port));

@@ -26,7 +26,13 @@ use tokio::sync::mpsc;
 pub const MOST_LINES: usize = 1500;
 
 /// Bytes of a log file before it is rotated.
-pub const ROTATE_AT: u64 = 8 << 20;
+const ROTATE_AT: u64 = 8 << 20;
+
+/// Bytes of a dyno's log file before it is rotated, where an app's logs have this budget: the two files of a dyno that
+/// crashed must outlive it, for they say why.
+pub fn rotate_at(budget: u64) -> u64 {
+    ROTATE_AT.min(budget / 4)
+}
 
 /// The most files of dynos that are kept of one app; a reader looks into each.
 const MOST_FILES: usize = 256;
@@ -314,6 +320,29 @@ mod tests {
         logs.sweep(app, |id| id == alive, 1500);
         assert!(logs.dyno_file(app, DynoId(1)).unwrap().exists());
         assert_eq!(list(&logs.dir.join("dynos").join(app.to_string())).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_last_words_of_a_dyno_outlive_it_under_any_budget() {
+        for budget in [100_000, 2_000_000, 64 << 20] {
+            let (_d, logs) = logs();
+            let app = AppId(1);
+            for i in 1..=5u128 {
+                let file = logs.dyno_file(app, DynoId(i)).unwrap();
+                for path in [file.with_extension("log.1"), file] {
+                    let f = fs::File::create(path).unwrap();
+                    f.set_len(rotate_at(budget)).unwrap();
+                }
+            }
+            logs.sweep(app, |_| false, budget);
+            let left = list(&logs.dir.join("dynos").join(app.to_string()));
+            let bytes: u64 = left.iter().map(|p| fs::metadata(p).unwrap().len()).sum();
+            assert!(bytes <= budget, "{bytes} of {budget}");
+            for ext in ["log", "log.1"] {
+                let last = logs.dyno_file(app, DynoId(5)).unwrap();
+                assert!(last.with_extension(ext).exists(), "{ext}, {budget}");
+            }
+        }
     }
 
     #[tokio::test]
