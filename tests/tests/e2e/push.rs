@@ -250,6 +250,15 @@ fn a_pusher_who_leaves_blocks_nobody() {
     let group = nix::unistd::Pid::from_raw(child.id() as i32);
     nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).expect("it runs");
     let _ = child.wait();
+    eventually("the push is given up", 10, || {
+        let releases = host.json(&["releases", "-a", "shop"]);
+        let newest = releases
+            .as_array()?
+            .iter()
+            .max_by_key(|r| r["version"].as_u64())?;
+        (newest["status"] == "failed").then_some(())
+    });
+    host.must_serve("shop", "one");
     repo.write("mode", "");
     repo.version("three");
     let pushed = repo.git(&["push", "-f", REMOTE, "main"]).ok();

@@ -115,8 +115,8 @@ impl Handle {
         }
     }
 
-    /// Builds and rolls out a commit. Messages come until `End`; dropping the receiver cancels a build that still
-    /// waits or runs (a rollout that has begun goes on). A receiver that ends without `End` means: rejected, the agent
+    /// Builds and rolls out a commit. Messages come until `End`; dropping the receiver cancels a push that still
+    /// waits, builds or rolls out, unless it was promoted already. A receiver that ends without `End` means: rejected, the agent
     /// is stopping.
     pub async fn push(&self, order: PushOrder) -> mpsc::Receiver<PushMessage> {
         let (tx, rx) = mpsc::channel(64);

@@ -263,11 +263,20 @@ async fn rollout(hands: &Hands, talk: &Talk, app: &App, release: &Release) -> Re
     let end = hands.ops.wait_release_end(app.id, release.version);
     tokio::pin!(end);
     let begun = Instant::now();
+    let mut gone = false;
     loop {
         tokio::select! {
             ended = &mut end => return ended.unwrap_or_else(|e| Release {
                 status: ReleaseStatus::Failed, failure: e.to_string(), ..release.clone()
             }),
+            () = talk.to.closed(), if !gone => {
+                // Git's branch can't move any more, so the release shall not serve either. Too late if it is promoted.
+                gone = true;
+                let reason = "the pusher went away before it was up; push again";
+                if let Err(e) = hands.ops.abandon(app.id, release.version, reason).await {
+                    tracing::warn!(app = %app.name, "a push without a pusher can't be given up: {e}");
+                }
+            }
             () = tokio::time::sleep(Duration::from_secs(5)) => {
                 let seconds = begun.elapsed().as_secs();
                 talk.say(format!("       Waiting for v{} to answer on its port ({seconds} s)\n", release.version)).await;
