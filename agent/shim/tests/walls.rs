@@ -317,7 +317,9 @@ fn limits_are_set() {
     for way in ways() {
         let mut b = Bench::new(way, "ulimit -n; nice; cat /proc/self/oom_score_adj");
         b.spec.limits.nofile = Some(777);
-        assert_eq!(b.run().1, ["777", "0", "500"], "{way:?}");
+        // SAFETY: takes no pointers
+        let own = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }.to_string();
+        assert_eq!(b.run().1, ["777", own.as_str(), "500"], "{way:?}");
         let mut b = Bench::new(way, "ulimit -n; nice; cat /proc/self/oom_score_adj");
         b.spec.limits.nofile = Some(777);
         b.spec.limits.cpu_weight = Some(10);
