@@ -177,14 +177,17 @@ impl Builder {
         outcome: Option<&Outcome>,
     ) -> Result<(), BuildFailed> {
         let fail = |text: String| Err(BuildFailed { message: text });
-        let minutes = self.config.build.timeout.div_ceil(60);
+        let limit = match self.config.build.timeout {
+            s if s < 120 => format!("{s} seconds"),
+            s => format!("{} minutes", s / 60),
+        };
         match end {
             sandbox::End::Cancelled => {
                 return fail(" !     Build cancelled: the pusher went away.".into());
             }
             sandbox::End::TimedOut => {
                 return fail(format!(
-                    " !     Push rejected, the build took longer than {minutes} minutes and was stopped (setting build.timeout)."
+                    " !     Push rejected, the build took longer than {limit} and was stopped (setting build.timeout)."
                 ));
             }
             sandbox::End::OutOfMemory(most) => {
