@@ -174,17 +174,21 @@ impl Config {
 
     /// The first port at which the router takes requests; where the settings say 0, the one it was given.
     pub fn router_port(&self) -> u16 {
-        let given = || {
-            std::fs::read_to_string(self.data_dir.join("run/router.addr"))
-                .ok()?
-                .trim()
-                .parse::<SocketAddr>()
-                .ok()
-        };
         match self.router_listen.first().map_or(80, SocketAddr::port) {
-            0 => given().map_or(0, |a| a.port()),
+            0 => self.router_addr().map_or(0, |a| a.port()),
             port => port,
         }
+    }
+
+    /// Where the router takes requests, as it last said itself; `None` before it ever came up.
+    pub fn router_addr(&self) -> Option<SocketAddr> {
+        let told = std::fs::read_to_string(self.router_addr_file()).ok()?;
+        told.trim().parse().ok()
+    }
+
+    /// The file in which that stands, for scripts too.
+    pub fn router_addr_file(&self) -> PathBuf {
+        self.data_dir.join("run/router.addr")
     }
 
     /// The host name that always leads to an app.

@@ -14,8 +14,7 @@ pub(super) async fn show(State(state): State<ApiState>) -> Result<Json<Status>> 
     let running = dynos.iter().filter(|d| d.pid != 0).count();
     let mut listen = config.router_listen.clone();
     // with port 0 in the settings, the router has written down which one it got
-    let told = tokio::fs::read_to_string(config.data_dir.join("run/router.addr")).await;
-    if let Some(real) = told.ok().and_then(|t| t.trim().parse::<SocketAddr>().ok())
+    if let Some(real) = config.router_addr()
         && let Some(first) = listen.first_mut()
         && first.port() == 0
     {

@@ -1,9 +1,10 @@
 //! The nouns as the Platform API shows them.
 
 use super::{ApiState, fault::Result, link::To};
+pub(super) use crate::sys::clock::rfc3339 as time;
 use crate::{control::DynoView, ops::FormationLine};
 use hokku_model::{
-    AppId, Micros,
+    AppId,
     api::{self, Ref, ReleaseRef, UserRef},
     app::App,
     release::{Build, BuildStatus, Release, ReleaseStatus},
@@ -15,14 +16,6 @@ pub(super) const SIZE: &str = "Basic";
 
 /// How long output links hold, in seconds.
 const LINK_TIME: i64 = 24 * 3600;
-
-/// `2026-11-21T12:00:00Z`
-pub(super) fn time(at: Micros) -> String {
-    jiff::Timestamp::from_microsecond(at.0)
-        .unwrap_or_default()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string()
-}
 
 /// An id for what has none of its own: always the same for the same words.
 pub(super) fn derived_id(words: &[&str]) -> String {

@@ -5,6 +5,7 @@ use crate::{
     config::Config,
     logs,
     supervisor::{Probe, StartOrder},
+    sys::clock,
 };
 use anyhow::Context;
 use hokku_model::{
@@ -160,7 +161,10 @@ fn platform(
         ),
         ("HEROKU_DYNO_ID", record.id.to_string()),
         ("HEROKU_RELEASE_VERSION", format!("v{}", record.version)),
-        ("HEROKU_RELEASE_CREATED_AT", rfc3339(release.created_at)),
+        (
+            "HEROKU_RELEASE_CREATED_AT",
+            clock::rfc3339(release.created_at),
+        ),
         ("HEROKU_SLUG_COMMIT", commit.clone()),
         ("HEROKU_SLUG_DESCRIPTION", release.description.clone()),
         ("HEROKU_BUILD_COMMIT", commit),
@@ -169,10 +173,4 @@ fn platform(
         vars.push(("PORT", port.to_string()));
     }
     vars.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
-}
-
-fn rfc3339(at: hokku_model::Micros) -> String {
-    jiff::Timestamp::from_microsecond(at.0)
-        .map(|t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-        .unwrap_or_default()
 }

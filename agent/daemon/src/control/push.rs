@@ -327,11 +327,7 @@ async fn served(hands: &Hands, app: &App, version: u32) -> anyhow::Result<Option
     {
         return Ok(None);
     }
-    let addr = std::fs::read_to_string(hands.config.data_dir.join("run/router.addr"));
-    let addr = addr
-        .ok()
-        .and_then(|a| a.trim().parse::<std::net::SocketAddr>().ok())
-        .context("the router is not up")?;
+    let addr = hands.config.router_addr().context("the router is not up")?;
     let addr = std::net::SocketAddr::from(([127, 0, 0, 1], addr.port()));
     let host = hands.config.default_host(app.name.as_str());
     let wanted = format!("\"release\":\"v{version}\"");

@@ -3,11 +3,7 @@
 use crate::{config::Config, sys::ports};
 use anyhow::Context;
 use std::{
-    net::SocketAddr,
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
+    net::SocketAddr, os::unix::process::CommandExt, path::Path, process::Stdio, time::Duration,
 };
 use tokio::net::UnixStream;
 
@@ -36,7 +32,7 @@ pub(super) async fn spawn(config: &Config) -> anyhow::Result<()> {
     for (n, addr) in config.router_listen.iter().enumerate() {
         // only the first is announced
         let addr = match n {
-            0 => ports::again(*addr, &noted(config)),
+            0 => ports::again(*addr, &config.router_addr_file()),
             _ => *addr,
         };
         command.arg("--listen").arg(addr.to_string());
@@ -71,12 +67,8 @@ pub(super) async fn spawn(config: &Config) -> anyhow::Result<()> {
 /// Writes where the router takes requests to `<data>/run/router.addr`, for scripts that gave it port 0.
 pub(super) fn announce(config: &Config, listen: &[SocketAddr]) {
     if let Some(addr) = listen.first() {
-        write(&noted(config), &addr.to_string());
+        write(&config.router_addr_file(), &addr.to_string());
     }
-}
-
-fn noted(config: &Config) -> PathBuf {
-    config.data_dir.join("run/router.addr")
 }
 
 /// Replaces a small file as a whole.
