@@ -52,6 +52,16 @@ fn one_of_two_dies_and_no_request_waits() {
     host.up("shop", &["web.1", "web.2"]);
     let pid = app_pid(&host, "shop");
     send(pid, SIGKILL);
+    // The signal takes effect a moment later. A request that the dying process has taken by then is H13, rightly: what
+    // it did is not known, so it is not done again elsewhere.
+    eventually("its sockets are closed", 10, || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state = stat
+            .rsplit(')')
+            .next()
+            .and_then(|s| s.trim().chars().next());
+        matches!(state, None | Some('Z' | 'X')).then_some(())
+    });
     for _ in 0..50 {
         host.must_serve("shop", "one");
     }
