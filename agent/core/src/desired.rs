@@ -1,6 +1,9 @@
 //! What should be: derived from the store after each commit, read by the plan, changed by nobody else.
 
-use hokku_model::{AppId, AppName, Micros, ProcessType, app::Restarts, release::SlugDigest};
+use hokku_model::{
+    AppId, AppName, Micros, ProcessType, app::Restarts, release::SlugDigest, route::Front,
+    routing::Routing,
+};
 use std::collections::BTreeMap;
 
 /// The wishes for one node.
@@ -10,6 +13,10 @@ pub struct Desired {
     pub generation: u64,
     /// The apps.
     pub apps: BTreeMap<AppId, AppWish>,
+    /// Takes the requests for hosts that no app claims.
+    pub default_app: Option<AppId>,
+    /// What the router is told about itself.
+    pub front: Front,
 }
 
 /// The wishes for one app.
@@ -30,6 +37,24 @@ pub struct AppWish {
     pub maintenance: bool,
     /// Lower-case host names, the default one first.
     pub hosts: Vec<String>,
+    /// How requests are handled: the current release's `hokku.toml` under what the app's owner set.
+    pub routing: Routing,
+}
+
+impl AppWish {
+    /// An app without releases, dynos and hosts.
+    pub fn new(name: AppName) -> AppWish {
+        AppWish {
+            name,
+            formation: BTreeMap::new(),
+            current: None,
+            candidate: None,
+            restarts: Restarts::default(),
+            maintenance: false,
+            hosts: Vec::new(),
+            routing: Routing::default(),
+        }
+    }
 }
 
 /// The part of a release that the plan looks at.

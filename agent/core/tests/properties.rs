@@ -67,7 +67,7 @@ fn event() -> impl Strategy<Value = Event> {
         (0u64..9).prop_map(|version| Event::TableSent {
             table: RouteTable {
                 version,
-                apps: Default::default()
+                ..RouteTable::default()
             }
         }),
         any::<u64>().prop_map(|version| Event::Routed { version }),

@@ -13,6 +13,7 @@ pub mod log;
 pub mod name;
 pub mod release;
 pub mod route;
+pub mod routing;
 pub mod shim;
 pub mod time;
 

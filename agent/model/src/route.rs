@@ -3,6 +3,7 @@
 //! The agent connects to the router's Unix socket (`router.sock`, mode 0600) and both send one JSON document a line.
 //! The router keeps the last table in a file of its own, so that it serves after a restart while the agent is away.
 
+use crate::routing::Routing;
 use crate::{AppId, AppName, DynoId, DynoName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,6 +16,75 @@ pub struct RouteTable {
     pub version: u64,
     /// The apps, by id.
     pub apps: BTreeMap<AppId, AppRoutes>,
+    /// Takes the requests for hosts that no app claims.
+    #[serde(default)]
+    pub default_app: Option<AppId>,
+    /// What stands in front of the router.
+    #[serde(default)]
+    pub front: Front,
+}
+
+/// What stands in front of the router, and what it answers by itself whatever the Host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Front {
+    /// Networks (`10.0.0.0/8`) whose `X-Forwarded-*` and PROXY headers are believed. Nobody else's are.
+    pub trusted: Vec<String>,
+    /// Do connections of trusted peers begin with a PROXY header (v1 or v2)? Then one without it is closed, as the
+    /// specification demands.
+    pub proxy_protocol: bool,
+    /// Where load balancers ask about health, besides [`HEALTH_PATH`].
+    pub health_path: Option<String>,
+    /// The app that has to have targets for a good answer; none: all that run have to.
+    pub health_app: Option<AppId>,
+    /// ACME's HTTP-01: token to key authorization, answered below `/.well-known/acme-challenge/`.
+    pub challenges: BTreeMap<String, String>,
+}
+
+impl Default for Front {
+    fn default() -> Front {
+        Front {
+            trusted: vec!["127.0.0.0/8".into(), "::1/128".into()],
+            proxy_protocol: false,
+            health_path: None,
+            health_app: None,
+            challenges: BTreeMap::new(),
+        }
+    }
+}
+
+/// The path at which the router itself answers load balancers, whatever the Host header.
+pub const HEALTH_PATH: &str = "/.well-known/hokku/health";
+
+/// Certificates, told apart from the routes because they change seldom and are secret. A newer table replaces the older.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CertTable {
+    /// Grows with every change.
+    pub version: u64,
+    /// In any order; for a name that several have, the one that is valid longest counts.
+    pub certs: Vec<Cert>,
+}
+
+/// One certificate with its key.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cert {
+    /// Host names it is for, lower case, `*.example.com` for one level.
+    pub names: Vec<String>,
+    /// The chain, leaf first, as PEM.
+    pub chain: String,
+    /// The private key as PEM (PKCS#8, SEC1 or PKCS#1).
+    pub key: String,
+    /// Only for ACME's TLS-ALPN-01 (RFC 8737): never shown to a client that does not ask for `acme-tls/1`.
+    #[serde(default)]
+    pub challenge: bool,
+}
+
+impl std::fmt::Debug for Cert {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cert")
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One app's part of the table.
@@ -22,7 +92,8 @@ pub struct RouteTable {
 pub struct AppRoutes {
     /// For the log line and the pages.
     pub name: AppName,
-    /// Host names, lower case, without port, that lead here. Exact match.
+    /// Host names, lower case, without port, that lead here. `*.example.com` stands for one more label; a name may be
+    /// followed by a path prefix, `example.com/shop`. Exact names go before wildcards, longer prefixes before shorter.
     pub hosts: Vec<String>,
     /// The release whose dynos these are; told to those who ask which release is served.
     pub release: Option<u32>,
@@ -30,13 +101,38 @@ pub struct AppRoutes {
     pub targets: Vec<Target>,
     /// How the app stands when there is no target.
     pub state: AppState,
-    /// Are answers of text types compressed for clients that take it? Tables from before there was the choice: yes.
-    #[serde(default = "yes")]
-    pub compress: bool,
+    /// Further groups of targets, each with a share of the requests; what they leave goes to `targets`.
+    #[serde(default)]
+    pub shares: Vec<Share>,
+    /// How requests are handled.
+    #[serde(default)]
+    pub routing: Routing,
 }
 
-fn yes() -> bool {
-    true
+impl AppRoutes {
+    /// An app without hosts and targets.
+    pub fn new(name: AppName, state: AppState) -> AppRoutes {
+        AppRoutes {
+            name,
+            hosts: Vec::new(),
+            release: None,
+            targets: Vec::new(),
+            state,
+            shares: Vec::new(),
+            routing: Routing::default(),
+        }
+    }
+}
+
+/// A group of targets that gets a part of an app's requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// Of a thousand requests, so many.
+    pub permille: u16,
+    /// The release whose dynos these are.
+    pub release: Option<u32>,
+    /// Where they go. Empty: the share is not taken.
+    pub targets: Vec<Target>,
 }
 
 /// Why an app may have no target.
@@ -76,6 +172,11 @@ pub enum RouterOrder {
         /// The whole table.
         table: RouteTable,
     },
+    /// Take these certificates if they are newer than yours; answer [`RouterReport::CertsApplied`] either way.
+    Certs {
+        /// All of them.
+        certs: CertTable,
+    },
     /// Report `Drained` for this dyno as soon as nothing is in flight to it; cut what is left at the deadline.
     Drain {
         /// Which dyno. It is no longer in the table.
@@ -103,6 +204,13 @@ pub enum RouterReport {
         /// Its version.
         version: u64,
     },
+    /// New connections get these certificates from now on.
+    CertsApplied {
+        /// Version of the table they came in.
+        version: u64,
+        /// Those that can't be used, in words: name and reason.
+        refused: Vec<String>,
+    },
     /// Nothing is in flight to this dyno any more.
     Drained {
         /// Which dyno.
@@ -119,12 +227,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn apps_of_older_tables_are_compressed() {
-        let old = r#"{"name":"my-app","hosts":[],"release":null,"targets":[],"state":"running"}"#;
-        let mut app: AppRoutes = serde_json::from_str(old).unwrap();
-        assert!(app.compress);
-        app.compress = false;
-        let stored = serde_json::to_string(&app).unwrap();
-        assert_eq!(serde_json::from_str::<AppRoutes>(&stored).unwrap(), app);
+    fn tables_of_older_agents_are_read() {
+        let old = r#"{"version":3,"apps":{}}"#;
+        let table: RouteTable = serde_json::from_str(old).unwrap();
+        assert_eq!(table.front, Front::default());
+        let old = r#"{"name":"my-app","hosts":[],"release":null,"targets":[],"state":"running","compress":true}"#;
+        let app: AppRoutes = serde_json::from_str(old).unwrap();
+        assert_eq!(
+            app,
+            AppRoutes::new("my-app".parse().unwrap(), AppState::Running)
+        );
+    }
+
+    #[test]
+    fn keys_are_not_shown() {
+        let cert = Cert {
+            names: vec!["a.test".into()],
+            chain: "CHAIN".into(),
+            key: "KEY".into(),
+            challenge: false,
+        };
+        let shown = format!("{cert:?}");
+        assert!(
+            shown.contains("a.test") && !shown.contains("KEY"),
+            "{shown}"
+        );
     }
 }

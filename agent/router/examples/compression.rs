@@ -53,16 +53,15 @@ fn start(dir: &std::path::Path, backend: SocketAddr) -> anyhow::Result<hokku_rou
         addr: backend,
     };
     let app = AppRoutes {
-        name: "app".parse()?,
         hosts: vec!["app.test".into()],
         release: Some(1),
         targets: vec![target],
-        state: AppState::Running,
-        compress: true,
+        ..AppRoutes::new("app".parse()?, AppState::Running)
     };
     let table = RouteTable {
         version: 1,
         apps: [(AppId(1), app)].into(),
+        ..RouteTable::default()
     };
     std::fs::write(dir.join("routes.json"), serde_json::to_vec(&table)?)?;
     let mut config = hokku_router::Config::new(

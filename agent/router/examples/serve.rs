@@ -57,12 +57,10 @@ fn router(port: u16, backend: u16, apps: u16) -> anyhow::Result<()> {
             addr: SocketAddr::from(([127, 0, 0, 1], backend)),
         };
         let routes = AppRoutes {
-            name: format!("app{i}").parse()?,
             hosts: vec![format!("app{i}.test")],
             release: Some(1),
             targets: vec![target],
-            state: AppState::Running,
-            compress: true,
+            ..AppRoutes::new(format!("app{i}").parse()?, AppState::Running)
         };
         table.apps.insert(AppId(u128::from(i)), routes);
     }

@@ -183,6 +183,16 @@ impl Control {
     async fn obey(&mut self, order: RouterOrder) {
         match order {
             RouterOrder::Table { table } => self.take(table).await,
+            RouterOrder::Certs { certs } => {
+                let refused = certs
+                    .certs
+                    .iter()
+                    .map(|c| format!("{}: this router ends no TLS", c.names.join(", ")));
+                let refused = refused.collect();
+                let version = certs.version;
+                self.report(RouterReport::CertsApplied { version, refused })
+                    .await;
+            }
             RouterOrder::Drain { dyno, deadline_ms } => {
                 self.register.close(dyno);
                 // a year is as good as for ever, and no overflow

@@ -107,16 +107,14 @@ mod tests {
             addr: "127.0.0.1:9".parse().unwrap(),
         };
         let app = AppRoutes {
-            name: "app".parse().unwrap(),
             hosts: vec!["a".into()],
-            release: None,
             targets: vec![target],
-            state: AppState::Running,
-            compress: true,
+            ..AppRoutes::new("app".parse().unwrap(), AppState::Running)
         };
         let routes = RouteTable {
             version: 1,
             apps: [(AppId(1), app)].into(),
+            ..RouteTable::default()
         };
         let mut register = Register::new(Default::default());
         let table = register.build(&routes);

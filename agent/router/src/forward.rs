@@ -13,6 +13,7 @@ use crate::wire::Wire;
 use crate::{clock, framing, upgrade};
 use hokku_model::code::{self, Code};
 use hokku_model::route::{AppState, RELEASE_PATH};
+use hokku_model::routing::Compress;
 use http::header::{self, COOKIE, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
@@ -348,7 +349,8 @@ async fn choose(
                     }
                 });
             };
-            ticket.of_app(app.id, app.compress);
+            let compress = app.routing.settings.compress.unwrap_or_default();
+            ticket.of_app(app.id, compress != Compress::Off);
             if app.state == AppState::Maintenance {
                 return Err(Refusal::of(code::H80, app.name.as_str()));
             }

@@ -127,7 +127,7 @@ mod tests {
         for version in 1..=50 {
             writer.store(&RouteTable {
                 version,
-                apps: Default::default(),
+                ..RouteTable::default()
             });
         }
         drop(writer);

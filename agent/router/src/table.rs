@@ -5,6 +5,7 @@
 
 use crate::dyno::Dyno;
 use hokku_model::route::{AppState, RouteTable};
+use hokku_model::routing::Routing;
 use hokku_model::{AppId, AppName, DynoId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -24,8 +25,8 @@ pub(crate) struct App {
     pub name: AppName,
     pub release: Option<u32>,
     pub state: AppState,
-    /// May its answers be compressed?
-    pub compress: bool,
+    /// How its requests are handled.
+    pub routing: Routing,
     pub targets: Vec<Arc<Dyno>>,
     /// Requests that wait for a target; shared with the app's entry in later tables.
     pub waiting: Arc<AtomicU32>,
@@ -67,7 +68,7 @@ impl Register {
                 name: app.name.clone(),
                 release: app.release,
                 state: app.state,
-                compress: app.compress,
+                routing: app.routing.clone(),
                 targets,
                 waiting: self.waiting.entry(*id).or_default().clone(),
             });
@@ -157,7 +158,6 @@ mod tests {
 
     fn routes(version: u64, apps: u32, dynos: u32) -> RouteTable {
         let app = |a: u32| AppRoutes {
-            name: format!("app{a}").parse().unwrap(),
             hosts: vec![
                 format!("app{a}.example.com"),
                 format!("WWW.app{a}.example.com."),
@@ -170,12 +170,12 @@ mod tests {
                     addr: format!("127.0.0.1:{}", 5000 + d).parse().unwrap(),
                 })
                 .collect(),
-            state: AppState::Running,
-            compress: true,
+            ..AppRoutes::new(format!("app{a}").parse().unwrap(), AppState::Running)
         };
         RouteTable {
             version,
             apps: (0..apps).map(|a| (AppId(u128::from(a)), app(a))).collect(),
+            ..RouteTable::default()
         }
     }
 

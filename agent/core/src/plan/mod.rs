@@ -47,7 +47,7 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Micros) -> Plan {
         stop::retire(crew, observed, &mut draft);
     }
     sweep::retire_destroyed(desired, observed, &mut draft);
-    route::publish(&crews, observed, &mut draft);
+    route::publish(desired, &crews, observed, &mut draft);
     draft.done()
 }
 

@@ -5,7 +5,7 @@ use super::{
     crew::{Crew, wanted},
     restart,
 };
-use crate::{action::Action, limits, observed::Observed};
+use crate::{action::Action, desired::Desired, limits, observed::Observed};
 use hokku_model::{
     Micros, ProcessType,
     route::{AppRoutes, AppState, RouteTable, Target},
@@ -17,7 +17,7 @@ use std::{
 
 /// Sends a table when the one that should be differs from the last one sent on this connection, or when the router
 /// does not confirm it.
-pub(super) fn publish(crews: &[Crew], observed: &Observed, draft: &mut Draft) {
+pub(super) fn publish(desired: &Desired, crews: &[Crew], observed: &Observed, draft: &mut Draft) {
     let r = &observed.router;
     if !r.connected {
         return;
@@ -28,10 +28,15 @@ pub(super) fn publish(crews: &[Crew], observed: &Observed, draft: &mut Draft) {
             .iter()
             .map(|c| (c.app, routes(c, draft.now)))
             .collect(),
+        default_app: desired.default_app,
+        front: desired.front.clone(),
     };
     let why = match &r.sent {
         None => "the router has just connected".to_owned(),
         Some(sent) if sent.apps != table.apps => changes(&sent.apps, &table.apps),
+        Some(sent) if (sent.default_app, &sent.front) != (table.default_app, &table.front) => {
+            "what stands in front of the router, or the default app, changed".to_owned()
+        }
         Some(sent) if r.applied == sent.version => return,
         Some(sent) if r.applied > sent.version => format!(
             "the router serves by table {}, which is newer than {}, the last one sent",
@@ -65,12 +70,11 @@ fn routes(crew: &Crew, now: Micros) -> AppRoutes {
             .collect(),
     };
     AppRoutes {
-        name: crew.wish.name.clone(),
         hosts: crew.wish.hosts.clone(),
         release: crew.serving,
         targets,
-        state,
-        compress: true,
+        routing: crew.wish.routing.clone(),
+        ..AppRoutes::new(crew.wish.name.clone(), state)
     }
 }
 

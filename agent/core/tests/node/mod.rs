@@ -13,7 +13,6 @@ use hokku_core::{
 };
 use hokku_model::{
     AppId, DynoId, DynoName, Micros, ProcessType,
-    app::Restarts,
     dyno::{DynoRecord, Exit},
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -52,18 +51,15 @@ impl Node {
     /// An app `shop` with this formation, nothing deployed, no router.
     pub fn new(formation: &[(&str, u32)]) -> Node {
         let wish = AppWish {
-            name: "shop".parse().expect("a name"),
             formation: formation.iter().map(|(k, n)| (kind(k), *n)).collect(),
-            current: None,
-            candidate: None,
-            restarts: Restarts::default(),
-            maintenance: false,
             hosts: vec!["shop.test".into()],
+            ..AppWish::new("shop".parse().expect("a name"))
         };
         Node {
             desired: Desired {
                 generation: 1,
                 apps: BTreeMap::from([(APP, wish)]),
+                ..Desired::default()
             },
             observed: Observed::default(),
             now: Micros(1_000_000_000_000),

@@ -86,6 +86,7 @@ impl World {
                 .iter()
                 .map(|(id, a)| (*id, a.wish.clone()))
                 .collect(),
+            ..Desired::default()
         };
         if let Some(a) = &mut self.agent {
             a.desired = desired;

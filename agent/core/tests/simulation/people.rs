@@ -7,7 +7,7 @@ use hokku_core::{
     event::Event,
     plan::plan,
 };
-use hokku_model::{AppId, DynoId, DynoName, Micros, ProcessType, app::Restarts, dyno::DynoRecord};
+use hokku_model::{AppId, DynoId, DynoName, Micros, ProcessType, dyno::DynoRecord};
 use std::{collections::BTreeMap, time::Duration};
 
 fn kind(s: &str) -> ProcessType {
@@ -99,13 +99,9 @@ impl World {
         self.note(|| format!("op: create app{n}"));
         let app = App {
             wish: AppWish {
-                name,
                 formation: BTreeMap::from([(kind("web"), 1)]),
-                current: None,
-                candidate: None,
-                restarts: Restarts::default(),
-                maintenance: false,
                 hosts: vec![format!("app{n}.test")],
+                ..AppWish::new(name)
             },
             next: 1,
             quality: BTreeMap::new(),

@@ -275,6 +275,12 @@ impl Control {
             LinkEvent::Went => Event::RouterWent,
             LinkEvent::Report(RouterReport::Applied { version }) => Event::Routed { version },
             LinkEvent::Report(RouterReport::Drained { dyno }) => Event::Drained { dyno },
+            LinkEvent::Report(RouterReport::CertsApplied { version, refused }) => {
+                for why in refused {
+                    tracing::warn!(version, "the router refused a certificate: {why}");
+                }
+                return;
+            }
             LinkEvent::Report(RouterReport::Hello { version, .. }) => Event::RouterCame { version },
         };
         self.apply(&event);

@@ -7,6 +7,8 @@ use hokku_model::{
     AppId, Micros,
     app::App,
     release::{Release, ReleaseStatus, SlugDigest},
+    route::Front,
+    routing::Routing,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -144,12 +146,15 @@ fn wishes(tx: &Tx, config: &Config) -> Result<Desired> {
             formation: app.formation,
             restarts: app.restarts,
             maintenance: app.maintenance,
+            routing: Routing::default(),
         };
         apps.insert(app.id, wish);
     }
     Ok(Desired {
         generation: tx.generation()?,
         apps,
+        default_app: None,
+        front: Front::default(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use crate::rig::*;
 use hokku_model::AppId;
+use hokku_model::routing::Compress;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use tokio::process::Command as AsyncCommand;
@@ -326,7 +327,8 @@ async fn an_app_may_switch_it_off() {
     let text = page(4_000, 3);
     let d = answering(HTML, text.clone(), None).await;
     rig.running(&[(1, d.addr)]).await;
-    rig.table.apps.get_mut(&AppId(APP.0)).unwrap().compress = false;
+    let app = rig.table.apps.get_mut(&AppId(APP.0)).unwrap();
+    app.routing.settings.compress = Some(Compress::Off);
     rig.apply().await;
     let r = rig
         .client()

@@ -205,12 +205,10 @@ pub fn app(name: &str, hosts: &[&str], state: AppState, dynos: &[(u128, SocketAd
         addr: *addr,
     };
     AppRoutes {
-        name: name.parse().unwrap(),
         hosts: hosts.iter().map(|h| h.to_string()).collect(),
         release: Some(3),
         targets: dynos.iter().enumerate().map(target).collect(),
-        state,
-        compress: true,
+        ..AppRoutes::new(name.parse().unwrap(), state)
     }
 }
 
