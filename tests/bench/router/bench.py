@@ -74,18 +74,18 @@ def start_all(bench, load, kinds, shared):
     for kind in kinds:
         try:
             ours = kind.name == "hokku"
-            if load.apps == 1 and not load.fresh and not (load.unix and ours):
-                if kind.name not in shared:
-                    shared[kind.name] = kind(bench)
-                proxy = shared[kind.name]
-            elif load.unix:
+            if load.unix and ours:
                 try:
                     proxy = kind(bench, unix=True)
                 except RuntimeError:
                     # a router that can't read its snapshot runs, and knows no app
                     raise Missing("not available in this build: a target's `addr` can't be a Unix socket") from None
+            elif load.fresh:
+                proxy = kind(bench)
             else:
-                proxy = kind(bench, apps=load.apps)
+                if (kind.name, load.apps) not in shared:
+                    shared[kind.name, load.apps] = kind(bench, apps=load.apps)
+                proxy = shared[kind.name, load.apps]
             why = proxy.served(load.needs) if load.needs else None
             if why:
                 raise Missing(why)
@@ -121,10 +121,12 @@ def run_load(bench, load, kinds, shared, rounds, seconds):
         result[name] = {"rounds": [], "why": ""}
     try:
         for name, proxy, more in ready:
-            load.run(proxy, 1, **more)  # warm
+            load.run(proxy, 1, **more)  # the first connections and buffers do not count
         for n in range(rounds):
             turn = n % len(ready) if ready else 0
             for name, proxy, more in ready[turn:] + ready[:turn]:
+                if load.warm:
+                    load.run(proxy, load.warm, **more)
                 made = load.run(proxy, seconds, **more)
                 result[name]["rounds"].append(made | {"memory_mb": proxy.memory() / 1024,
                                                       "start_mb": proxy.at_start / 1024})
@@ -134,6 +136,13 @@ def run_load(bench, load, kinds, shared, rounds, seconds):
                 proxy.stop()
     order = [k.name for k in kinds]
     return {name: result[name] for name in sorted(result, key=lambda n: order.index(n.replace("-streamed", "")))}
+
+
+def stop_idle(shared, coming):
+    """Ends proxies with thousands of apps when no load that comes needs them."""
+    for name, apps in list(shared):
+        if apps > 1 and apps not in {load.apps for load in coming}:
+            shared.pop((name, apps)).stop()
 
 
 def arguments():
@@ -173,11 +182,13 @@ def arguments():
 def main():
     args = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # where Debian keeps servers, also for people who are not root
+    os.environ["PATH"] += ":/usr/sbin:/usr/local/sbin"
     bench = Bench(args.bin)
     results, titles, began, stopped = {}, [], time.time(), False
     try:
         facts = about(bench.hokkud)
-        mode = "exact" if args.exact else f"{args.rounds} rounds of {args.seconds} s"
+        mode = "exact" if args.exact else f"{args.rounds} round{'s' if args.rounds > 1 else ''} of {args.seconds} s"
         print(report.head(facts, mode), flush=True)
         shared = {}
         if args.exact:
@@ -189,6 +200,7 @@ def main():
                     results[load.name] = run_load(bench, load, args.kinds, shared, args.rounds, args.seconds)
                 except (RuntimeError, OSError) as e:
                     results[load.name] = {"hokku": {"rounds": [], "why": f"FAILED: {e}"}}
+                stop_idle(shared, args.loads[len(titles) + 1:])
                 titles.append((load.name, load.title))
                 print("\n" + report.load_table(f"{load.name}: {load.title}", results[load.name]), flush=True)
     except KeyboardInterrupt:

@@ -1,8 +1,9 @@
-//! Clients that keep their connections while the backend behind a proxy is changed.
+//! Clients that ask at a steady pace over kept connections, and notice when the backend behind a proxy is changed.
 //!
-//! `bench-clients ADDRESS HOST CONNECTIONS RATE` asks for `/who` so many times a second over so many connections. On
-//! standard output comes a line `NANOSECONDS WHO` (since 1970) when a backend answers for the first time, and, when
-//! standard input ends, `requests N failed N closed N`: answers that never came, and connections that a proxy closed.
+//! `bench-clients ADDRESS HOST CONNECTIONS RATE` asks for `/who` so many times a second over so many connections, evenly
+//! spread. On standard output comes a line `NANOSECONDS WHO` (since 1970) when a backend answers for the first time, and,
+//! when standard input ends, `requests N failed N closed N p50 US p99 US`: answers that never came, connections that a
+//! proxy closed, and times to the whole answer.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -18,6 +19,8 @@ struct Seen {
     requests: Cell<u64>,
     failed: Cell<u64>,
     closed: Cell<u64>,
+    /// Microseconds of each answer.
+    times: RefCell<Vec<u32>>,
     /// The first failures, in words.
     why: RefCell<Vec<String>>,
 }
@@ -56,11 +59,16 @@ fn main() -> io::Result<()> {
     for why in seen.why.borrow().iter() {
         eprintln!("{why}");
     }
+    let mut times = seen.times.borrow_mut();
+    times.sort_unstable();
+    let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or(0);
     println!(
-        "requests {} failed {} closed {}",
+        "requests {} failed {} closed {} p50 {} p99 {}",
         seen.requests.get(),
         seen.failed.get(),
-        seen.closed.get()
+        seen.closed.get(),
+        at(50),
+        at(99)
     );
     // the thread that reads standard input would be waited for
     std::process::exit(0);
@@ -79,8 +87,11 @@ async fn client(address: &str, request: &str, first: Instant, every: Duration, s
             wire = None;
         }
         seen.requests.set(seen.requests.get() + 1);
+        let sent = Instant::now();
         match ask(&mut wire, address, request).await {
             Ok((who, keep)) => {
+                let took = u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX);
+                seen.times.borrow_mut().push(took);
                 if !keep {
                     seen.closed.set(seen.closed.get() + 1);
                     wire = None;

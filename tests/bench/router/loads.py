@@ -5,6 +5,7 @@ import os
 import re
 import select
 import socket
+import statistics
 import subprocess
 import tempfile
 import threading
@@ -12,7 +13,7 @@ import time
 from dataclasses import dataclass
 
 from machine import end, start
-from proxies import address
+from proxies import APP, address
 
 BROWSER = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
@@ -40,6 +41,7 @@ class Load:
     fresh: bool = False  # a new process for each measurement
     once: bool = False  # one round says it all
     streamed: bool = False  # nginx with and without buffering of requests
+    warm: int = 0  # seconds before each round, so that connections to all apps are there
 
 
 def headers(encoding, **more):
@@ -86,49 +88,23 @@ def wrk(path, connections=64, encoding="identity", hosts=1, upload=0, tls=False,
     return run
 
 
-def h2load(path, clients, streams=1, rate=None, h1=False, count=None, tls=False):
-    """`rate`: requests a second over all clients."""
+def h2load(path, clients, streams):
     def run(proxy, seconds):
-        port = proxy.tls_port if tls else proxy.port if h1 else proxy.h2_port
-        log = proxy.path("requests.log")
+        log = proxy.path("requests.tsv")
         open(log, "w").close()
-        command = ["h2load", "-t1", f"-c{clients}", f"-m{streams}", f"--log-file={log}"]
-        command += ["--h1"] if h1 else []
-        command += [f"-n{count}"] if count else [f"-D{seconds}"]
-        command += [f"--rps={rate / clients:g}"] if rate else []
+        command = ["h2load", "-t1", f"-c{clients}", f"-m{streams}", f"-D{seconds}", f"--log-file={log}"]
         for name, value in headers("identity").items():
             command += ["-H", f"{name}: {value}"]
-        before = proxy.cpu()
-        text, _ = tool_keeping(proxy, [*command, f"http{'s' if tls else ''}://localhost:{port}{path}"])
-        used = proxy.cpu() - before
+        text, used = tool(proxy, [*command, f"http://localhost:{proxy.h2_port}{path}"])
         with open(log) as f:
             rows = [line.split("\t") for line in f]
-        proxy.forget_log()
         times = sorted(int(r[2]) for r in rows if r[1] == "200")
-        total, failed, lost, late = (int(n) for n in re.search(
-            r"requests: (\d+) total,.* (\d+) failed, (\d+) errored, (\d+) timeout", text).groups())
-        other = sum(r[1] != "200" for r in rows)
         if not times:
             raise RuntimeError(f"no request was answered: {text[-300:]}")
-        seconds = count / max(1e-9, (int(rows[-1][0]) - int(rows[0][0])) / 1e6) if count else seconds
+        counts = re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", text).groups()
         return figures(len(times), seconds, used, times[len(times) // 2] / 1000, times[len(times) * 99 // 100] / 1000,
-                       max(failed + lost + late, other))
+                       max(sum(map(int, counts)), len(rows) - len(times)))
     return run
-
-
-def tool_keeping(proxy, command):
-    """Like `tool`, but the log of requests is read by the caller before it is forgotten."""
-    with tempfile.TemporaryFile("w+") as out:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
-        try:
-            code = child.wait(180)
-        finally:
-            end(child)
-        out.seek(0)
-        text = out.read()
-        if code != 0:
-            raise RuntimeError(f"{command[0]} ended with {code}: {text[-500:]}")
-        return text, proxy
 
 
 def handshakes(proxy, seconds):
@@ -145,8 +121,8 @@ def handshakes(proxy, seconds):
 
 
 def upload(proxy, seconds, path="/upload"):
-    """CPU per upload, and how much memory the uploads that run at once cost."""
-    before, top, over = proxy.memory("Rss"), [0], threading.Event()
+    """CPU per upload, and by how much uploads that run at once let a fresh process grow."""
+    top, over = [0], threading.Event()
 
     def watch():
         while not over.wait(0.05):
@@ -158,7 +134,7 @@ def upload(proxy, seconds, path="/upload"):
     finally:
         over.set()
         watcher.join()
-    return made | {"rss_kb": max(0, top[0] - before) / UPLOADS}
+    return made | {"rss_kb": max(0, top[0] - proxy.rss_at_start) / UPLOADS}
 
 
 def idle(first, status):
@@ -194,38 +170,63 @@ def drained(s):
         return False
 
 
+class Clients:
+    """40 clients at 2,000 requests a second together, evenly spread (the program bench-clients)."""
+
+    def __init__(self, proxy):
+        self.errors = proxy.path("clients.err")
+        self.child = start([proxy.bench.tool("bench-clients"), f"127.0.0.1:{proxy.port}", "localhost", "40", "2000"],
+                           self.errors, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        end(self.child)
+
+    def met(self, who):
+        """Nanoseconds since 1970 when the backend at `who` first answered."""
+        if not select.select([self.child.stdout], [], [], 10)[0]:
+            raise RuntimeError(f"no request met the backend at {who} within 10 s")
+        line = self.child.stdout.readline().split()
+        if len(line) != 2 or line[1] != who:
+            with open(self.errors) as f:
+                raise RuntimeError(f"waited for {who}, the clients said {line} {f.read()[:300]}")
+        return int(line[0])
+
+    def finish(self):
+        self.child.stdin.close()
+        words = self.child.stdout.read().split()
+        return {name: int(n) for name, n in zip(words[::2], words[1::2])}
+
+
+def paced(proxy, seconds):
+    before, began = proxy.cpu(), time.monotonic()
+    with Clients(proxy) as clients:
+        clients.met(APP)
+        time.sleep(seconds)
+        seen = clients.finish()
+    used = proxy.cpu() - before
+    proxy.forget_log()
+    return figures(seen["requests"], time.monotonic() - began, used, seen["p50"] / 1000, seen["p99"] / 1000,
+                   seen["failed"])
+
+
 def swap(proxy, _):
     """The app moves to another address, again and again, under 2,000 req/s of 40 clients."""
-    errors = proxy.path("clients.err")
-    clients = start([proxy.bench.tool("bench-clients"), f"127.0.0.1:{proxy.port}", "localhost", "40", "2000"], errors,
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        seen = {}
-
-        def read(until):
-            deadline = time.monotonic() + 10
-            while until not in seen:
-                if not select.select([clients.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
-                    raise RuntimeError(f"no request met the backend at {until} within 10 s")
-                at, who = clients.stdout.readline().split()
-                seen[who] = int(at)
-        read("127.0.0.1")
+    with Clients(proxy) as clients:
+        clients.met(APP)
         times = []
         for n in range(1, CHANGES + 1):
             time.sleep(0.4)
             to, told = address(60000 + n), time.time_ns()
             proxy.swap(to)
-            read(to)
-            times.append((seen[to] - told) / 1e6)
+            times.append((clients.met(to) - told) / 1e6)
         time.sleep(0.4)
-        clients.stdin.close()
-        requests, failed, closed = (int(n) for n in re.search(
-            r"requests (\d+) failed (\d+) closed (\d+)", clients.stdout.read()).groups())
-        times.sort()
-        return {"requests": requests, "swap_ms": times[len(times) // 2], "swap_all_ms": [round(t, 1) for t in times],
-                "failed": failed, "closed": closed, "errors": failed}
-    finally:
-        end(clients)
+        seen = clients.finish()
+    return {"requests": seen["requests"], "swap_ms": statistics.median(times),
+            "swap_all_ms": [round(t, 1) for t in times], "failed": seen["failed"], "closed": seen["closed"],
+            "errors": seen["failed"]}
 
 
 LOADS = [
@@ -237,15 +238,16 @@ LOADS = [
     Load("gzip", "20 KB gzip, never the same body", wrk("/other", encoding="gzip"), quick=True),
     Load("gzip-same", "20 KB gzip, the same body again", wrk("/text", encoding="gzip"), quick=True),
     Load("big", "1 MB download", wrk("/big"), quick=True),
-    Load("upload", "10 MB upload, 8 at once", upload, streamed=True),
+    Load("upload", "10 MB upload, 8 at once", upload, fresh=True, streamed=True),
     Load("h2", "200 B over HTTP/2, 16 connections of 8 streams", h2load("/small", 16, 8), needs="h2"),
     Load("tls", "200 B over TLS, 64 kept connections", wrk("/small", tls=True), needs="tls"),
     Load("tls-full", "200 B, a full TLS 1.3 handshake each", handshakes, needs="tls"),
     Load("tls-resumed", "200 B, a resumed TLS handshake each", wrk("/small", tls=True, close=True), needs="tls"),
-    Load("paced", "200 B, 2,000 requests/s over 40 connections", h2load("/small", 40, rate=2000, h1=True)),
+    Load("paced", "200 B, 2,000 requests/s over 40 connections", paced),
     Load("routes-1", "200 B, one app by name", wrk("/small")),
-    Load("routes-1000", "200 B, 1,000 apps, random host", wrk("/small", hosts=1000), apps=1000),
-    Load("routes-10000", "200 B, 10,000 apps, random host", wrk("/small", hosts=10000), apps=10000),
+    Load("routes-1000", "200 B, 1,000 apps, random host", wrk("/small", hosts=1000), apps=1000, warm=1),
+    Load("table-10000", "200 B, one of 10,000 apps asked", wrk("/small"), apps=10000),
+    Load("routes-10000", "200 B, 10,000 apps, random host", wrk("/small", hosts=10000), apps=10000, warm=3),
     Load("websockets", "1,000 idle WebSockets", idle(HANDSHAKE, 101), fresh=True, once=True),
     Load("idle", "1,000 idle kept connections", idle(ASK, 200), fresh=True, once=True),
     Load("swap", "the backend changes 8 times under 2,000 requests/s", swap, fresh=True, once=True),

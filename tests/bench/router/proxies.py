@@ -47,7 +47,7 @@ class Proxy:
             self.stop()
             raise
         self.pids = tree(self.child.pid)
-        self.at_start = memory(self.pids)
+        self.at_start, self.rss_at_start = memory(self.pids), memory(self.pids, "Rss")
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -294,7 +294,8 @@ class Caddy(Proxy):
     def swap(self, to):
         self.target = to
         c = UnixHttp(self.path("admin.sock"))
-        c.request("POST", "/load", self.text(), {"Content-Type": "text/caddyfile"})
+        # the admin interface looks at the Host header even on a Unix socket
+        c.request("POST", "/load", self.text(), {"Content-Type": "text/caddyfile", "Host": "127.0.0.1"})
         answer = c.getresponse()
         if answer.status != 200:
             raise RuntimeError(f"Caddy refused its new configuration: {answer.read()[:300]}")

@@ -54,7 +54,7 @@ def goal_table(rows):
              "instructions": "user instructions", "calls": "system calls"}
     table = [["goals", "figure", "measured", "(min-max)", "must", "ambitious", "verdict"]]
     for r in rows:
-        against = f" / {r['against']}" if r["against"] else f" {r['unit']}".rstrip()
+        against = (f" / {r['against']}" if r["against"] else "") + (f" {r['unit']}" if r["unit"] else "")
         table.append([
             f"  {r['load']}", words[r["figure"]] + against,
             short(r.get("median")), f"{short(r['least'])}-{short(r['most'])}" if "median" in r else "",
