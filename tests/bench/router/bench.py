@@ -120,14 +120,20 @@ def run_load(bench, load, kinds, shared, rounds, seconds):
     for name, _, _ in ready:
         result[name] = {"rounds": [], "why": ""}
     try:
-        for name, proxy, more in ready:
-            load.run(proxy, 1, **more)  # the first connections and buffers do not count
-        for n in range(rounds):
+        for n in range(-1, rounds):
             turn = n % len(ready) if ready else 0
             for name, proxy, more in ready[turn:] + ready[:turn]:
-                if load.warm:
-                    load.run(proxy, load.warm, **more)
-                made = load.run(proxy, seconds, **more)
+                try:
+                    if n < 0:  # the first connections and buffers do not count
+                        load.run(proxy, 1, **more)
+                        continue
+                    if load.warm:
+                        load.run(proxy, load.warm, **more)
+                    made = load.run(proxy, seconds, **more)
+                except (RuntimeError, OSError) as e:
+                    result[name] = {"rounds": [], "why": f"FAILED: {e}"}
+                    ready = [r for r in ready if r[0] != name]
+                    continue
                 result[name]["rounds"].append(made | {"memory_mb": proxy.memory() / 1024,
                                                       "start_mb": proxy.at_start / 1024})
     finally:

@@ -168,7 +168,6 @@ class Nginx(Proxy):
 
     def configure(self):
         user = "user root;" if os.geteuid() == 0 else ""
-        keep = 128 if self.apps == 1 else 4
         self.write("nginx.conf", f"""{user} daemon off; worker_processes {self.threads}; pid {self.dir}/pid;
             master_process {'on' if self.threads > 1 else 'off'};
             worker_rlimit_nofile {self.bench.files}; error_log {self.dir}/error.log;
@@ -187,7 +186,7 @@ class Nginx(Proxy):
             proxy_read_timeout 300s;
             """ + "".join(
                 f"upstream app{n} {{ server {self.target if n == 0 else address(n)}:{self.bench.backend.port};"
-                + ("" if self.dokku else f" keepalive {keep}; keepalive_requests 1000000000;") + " }\n" + self.server(n)
+                + ("" if self.dokku else f" keepalive {4 if n else 128}; keepalive_requests 1000000000;") + " }\n" + self.server(n)
                 for n in range(self.apps)) + "}\n")
 
     def command(self):
