@@ -120,7 +120,7 @@ def run_load(bench, load, kinds, shared, rounds, seconds):
     for name, _, _ in ready:
         result[name] = {"rounds": [], "why": ""}
     try:
-        for n in range(-1, rounds):
+        for n in range(0 if load.warm else -1, rounds):
             turn = n % len(ready) if ready else 0
             for name, proxy, more in ready[turn:] + ready[:turn]:
                 try:
