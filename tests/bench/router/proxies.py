@@ -293,8 +293,8 @@ class Caddy(Proxy):
     def swap(self, to):
         self.target = to
         c = UnixHttp(self.path("admin.sock"))
-        # the admin interface looks at the Host header even on a Unix socket
-        c.request("POST", "/load", self.text(), {"Content-Type": "text/caddyfile", "Host": "127.0.0.1"})
+        # on a Unix socket the admin interface allows no Host but the empty one
+        c.request("POST", "/load", self.text(), {"Content-Type": "text/caddyfile", "Host": ""})
         answer = c.getresponse()
         if answer.status != 200:
             raise RuntimeError(f"Caddy refused its new configuration: {answer.read()[:300]}")
