@@ -13,7 +13,11 @@
 //! side; `snapshot` keeps the table over a restart.
 
 mod accept;
+#[allow(dead_code, reason = "the data path takes them up next")]
+mod affinity;
 mod body;
+#[allow(dead_code, reason = "the data path takes them up next")]
+mod client;
 mod clock;
 mod compress;
 mod config;
@@ -26,18 +30,25 @@ mod flight;
 mod forward;
 mod framing;
 mod headers;
+mod hosts;
 mod lines;
 mod log;
 mod logfile;
+mod nets;
 mod page;
+mod path;
 mod pick;
 mod pool;
+mod prefix;
 #[allow(dead_code, reason = "the rooms that answer by themselves come next")]
 mod reply;
 #[allow(dead_code, reason = "the rooms that answer by themselves come next")]
 mod request;
+#[allow(dead_code, reason = "the data path takes them up next")]
+mod rules;
 mod slots;
 mod snapshot;
+#[allow(dead_code, reason = "the data path takes them up next")]
 mod table;
 mod thread;
 mod upgrade;
@@ -115,7 +126,8 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
     let socket = control::bind_socket(&config.control)?;
 
     let empty = Arc::new(Notify::new());
-    let mut register = table::Register::new(empty.clone());
+    let key = affinity::Key::load(&config.snapshot.with_file_name("affinity.key"));
+    let mut register = table::Register::new(empty.clone(), key);
     let stored = snapshot::load(&config.snapshot);
     let routes = ArcSwap::from_pointee(register.build(&stored));
     let limit = config.limits.connections;
