@@ -8,7 +8,8 @@
 //! Tests: beside the code, and with real sockets in `tests/`.
 //!
 //! One acceptor hands connections to threads that share nothing but the table (`accept`, `thread`). A request goes
-//! through `conn` (HTTP/1 or 2), `framing`, `headers`, `table`, `pick`, `pool`, `forward`, `compress`, `body`; or
+//! through `conn` (HTTP/1 or 2), `framing`, `headers`, `client`, `table` (`hosts`, `path`, `prefix`), `rules`, `pick`,
+//! `affinity`, `pool`, `forward`, `compress`, `body`; or
 //! `upgrade` when it becomes a tunnel. `flight` holds its deadlines and writes its line to `log`. `control` and `drain` are the agent's
 //! side; `snapshot` keeps the table over a restart.
 
@@ -48,6 +49,8 @@ mod request;
 mod rules;
 mod slots;
 mod snapshot;
+#[cfg(test)]
+mod spent;
 #[allow(dead_code, reason = "the data path takes them up next")]
 mod table;
 mod thread;

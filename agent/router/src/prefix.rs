@@ -1,100 +1,89 @@
-//! Values by path prefix: found is that of the longest prefix that covers a path, in a sorted array.
+//! Values by path prefix: found is that of the longest prefix that covers a path, by as many look-ups in a hash table as
+//! the longest prefix has segments, however many prefixes there are.
 
-use std::cmp::Ordering;
+use foldhash::quality::RandomState;
+use std::collections::HashMap;
 
 /// Values by prefix, each in its normal form (see [`crate::path`]).
 pub(crate) struct Prefixes<T> {
-    /// By segments, so that what a prefix covers follows it at once.
-    sorted: Vec<Entry<T>>,
-}
-
-struct Entry<T> {
-    prefix: Box<[u8]>,
-    /// The longest other prefix that covers this one.
-    wider: Option<usize>,
-    value: T,
+    /// Of the prefix that covers everything.
+    root: Option<T>,
+    below: HashMap<Box<[u8]>, T, RandomState>,
+    /// Segments of the prefix that has most.
+    deepest: usize,
+    /// Bytes of the longest prefix.
+    longest: usize,
 }
 
 impl<T> Prefixes<T> {
-    /// Sorts. Of equal prefixes the first stays.
-    pub fn new(mut all: Vec<(Box<[u8]>, T)>) -> Prefixes<T> {
-        all.sort_by(|a, b| by_segments(&a.0, &b.0));
-        all.dedup_by(|later, first| later.0 == first.0);
-        let mut sorted: Vec<Entry<T>> = Vec::with_capacity(all.len());
+    /// Of equal prefixes the first stays.
+    pub fn new(all: impl IntoIterator<Item = (Box<[u8]>, T)>) -> Prefixes<T> {
+        let mut made = Prefixes {
+            root: None,
+            below: HashMap::default(),
+            deepest: 0,
+            longest: 0,
+        };
         for (prefix, value) in all {
-            let mut wider = sorted.len().checked_sub(1);
-            while let Some(w) = wider
-                && !covers(&sorted[w].prefix, &prefix)
-            {
-                wider = sorted[w].wider;
-            }
-            sorted.push(Entry {
-                prefix,
-                wider,
-                value,
-            });
+            made.add(prefix, value);
         }
-        Prefixes { sorted }
+        made
+    }
+
+    fn add(&mut self, prefix: Box<[u8]>, value: T) {
+        if prefix.is_empty() {
+            self.root.get_or_insert(value);
+            return;
+        }
+        self.deepest = self.deepest.max(memchr::memchr_iter(b'/', &prefix).count());
+        self.longest = self.longest.max(prefix.len());
+        self.below.entry(prefix).or_insert(value);
     }
 
     pub fn is_empty(&self) -> bool {
-        self.sorted.is_empty()
+        self.root.is_none() && self.below.is_empty()
     }
 
     /// The value of all paths, when there is no other.
     pub fn only_root(&self) -> Option<&T> {
-        match &self.sorted[..] {
-            [one] if one.prefix.is_empty() => Some(&one.value),
-            _ => None,
-        }
+        self.root.as_ref().filter(|_| self.below.is_empty())
     }
 
     /// The value of the longest prefix that covers a path in its normal form.
     pub fn find(&self, path: &[u8]) -> Option<&T> {
-        let after = self
-            .sorted
-            .partition_point(|e| by_segments(&e.prefix, path) != Ordering::Greater);
-        let mut at = after.checked_sub(1);
-        while let Some(i) = at {
-            let entry = &self.sorted[i];
-            if covers(&entry.prefix, path) {
-                return Some(&entry.value);
+        let mut slashes = memchr::memchr_iter(b'/', path);
+        let end = slashes.nth(self.deepest).unwrap_or(path.len());
+        self.find_before(path, end)
+    }
+
+    /// The same among the prefixes that end at `end` or before, which is where a segment ends.
+    fn find_before(&self, path: &[u8], mut end: usize) -> Option<&T> {
+        while end > 0 {
+            if end <= self.longest {
+                #[cfg(test)]
+                tests::LOOKED.with(|l| l.set(l.get() + 1));
+                if let Some(value) = self.below.get(&path[..end]) {
+                    return Some(value);
+                }
             }
-            at = entry.wider;
+            end = memchr::memrchr(b'/', &path[..end]).unwrap_or(0);
         }
-        None
+        self.root.as_ref()
     }
 
     /// The same prefixes with other values. Wider prefixes come first; `change` is given the new value of the longest
-    /// prefix that covers this one, if there is any.
+    /// other prefix that covers this one, if there is any.
     pub fn cascade<U>(self, mut change: impl FnMut(&[u8], T, Option<&U>) -> U) -> Prefixes<U> {
-        let mut sorted: Vec<Entry<U>> = Vec::with_capacity(self.sorted.len());
-        for e in self.sorted {
-            let value = change(&e.prefix, e.value, e.wider.map(|w| &sorted[w].value));
-            sorted.push(Entry {
-                prefix: e.prefix,
-                wider: e.wider,
-                value,
-            });
+        let mut made = Prefixes::new(self.root.map(|v| (Box::default(), change(b"", v, None))));
+        let mut rest: Vec<_> = self.below.into_iter().collect();
+        // a wider prefix is a shorter one; equals in length by their bytes, so that warnings keep their order
+        rest.sort_by(|(a, _), (b, _)| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+        for (prefix, value) in rest {
+            let parent = memchr::memrchr(b'/', &prefix).unwrap_or(0);
+            let value = change(&prefix, value, made.find_before(&prefix, parent));
+            made.add(prefix, value);
         }
-        Prefixes { sorted }
-    }
-}
-
-/// Is `path` the prefix or below it?
-fn covers(prefix: &[u8], path: &[u8]) -> bool {
-    path.strip_prefix(prefix)
-        .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
-}
-
-/// Segment after segment: the slash comes before every other byte.
-fn by_segments(a: &[u8], b: &[u8]) -> Ordering {
-    #[cfg(test)]
-    tests::COMPARED.with(|c| c.set(c.get() + 1));
-    let rank = |b: &u8| (*b != b'/', *b);
-    match a.iter().zip(b).position(|(x, y)| x != y) {
-        Some(i) => rank(&a[i]).cmp(&rank(&b[i])),
-        None => a.len().cmp(&b.len()),
+        made
     }
 }
 
@@ -104,13 +93,13 @@ mod tests {
     use proptest::prelude::*;
     use std::cell::Cell;
 
-    thread_local!(pub(super) static COMPARED: Cell<usize> = const { Cell::new(0) });
+    thread_local!(pub(super) static LOOKED: Cell<usize> = const { Cell::new(0) });
 
     fn made<S: AsRef<str>>(all: &[S]) -> Prefixes<String> {
         let pairs = all
             .iter()
             .map(|p| (p.as_ref().as_bytes().into(), p.as_ref().to_owned()));
-        Prefixes::new(pairs.collect())
+        Prefixes::new(pairs)
     }
 
     #[test]
@@ -135,13 +124,24 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_prefixes_cost_a_few_comparisons() {
-        let many: Vec<String> = (0..10_000).map(|i| format!("/p{i}/x")).collect();
-        let p = made(&many);
-        for path in ["/p9999/x/y", "/p5/x", "/nothing/here"] {
-            COMPARED.with(|c| c.set(0));
+    fn ten_thousand_prefixes_cost_no_more_look_ups_than_ten() {
+        let looked = |n: usize, path: &str| {
+            let p = made(&(0..n).map(|i| format!("/p{i}/x")).collect::<Vec<_>>());
+            LOOKED.with(|l| l.set(0));
             _ = p.find(path.as_bytes());
-            assert!(COMPARED.with(Cell::get) <= 15, "{path}");
+            LOOKED.with(Cell::get)
+        };
+        for path in [
+            "/p9/x/y/z",
+            "/p5/x",
+            "/p5/y",
+            "/p5",
+            "/nothing/here/at/all",
+            "",
+        ] {
+            for n in [10, 10_000] {
+                assert!(looked(n, path) <= 2, "{path} among {n}");
+            }
         }
     }
 
@@ -152,6 +152,11 @@ mod tests {
         });
         assert_eq!(p.find(b"/a/b/c/d").unwrap(), ">/a>/a/b>/a/b/c");
         assert_eq!(p.find(b"/b").unwrap(), ">/b");
+    }
+
+    fn covers(prefix: &[u8], path: &[u8]) -> bool {
+        path.strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
     }
 
     proptest! {

@@ -447,12 +447,19 @@ mod tests {
         assert!(of_share.is_closed());
         assert_eq!(register.in_flight(of_share.id), 1);
         drop(claim);
-        // promoted: its release is now the main one
+        // promoted: the share's dyno is now a main one, and the same
         without.apps.get_mut(&AppId(0)).unwrap().targets = vec![targets[1].clone()];
         let third = register.build(&without);
-        assert_ne!(
-            third.find_by_host("app0.example.com").unwrap().targets[0].id,
-            second.find_by_host("app0.example.com").unwrap().targets[0].id
+        let main = &third.find_by_host("app0.example.com").unwrap().targets[0];
+        assert!(!main.is_closed() && main.id == targets[1].dyno);
+        assert_eq!(main.tag, app.shares[1].targets[0].tag);
+        assert_eq!(
+            second
+                .find_by_host("app0.example.com")
+                .unwrap()
+                .targets
+                .len(),
+            1
         );
     }
 

@@ -100,7 +100,7 @@ impl Compiler<'_> {
             }
             all.entry(path::normal(&rule.path)).or_default().push(rule);
         }
-        Prefixes::new(all.into_iter().collect())
+        Prefixes::new(all)
     }
 
     /// The settings of a narrower place over those of a wider one.
