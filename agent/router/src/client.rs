@@ -119,12 +119,8 @@ mod tests {
             https: false,
         };
         let lines = lines.iter().map(|l| l.as_bytes());
-        let bytes = |t: Option<&'static str>| t.map(str::as_bytes);
-        let (proto, port) = (
-            proto.map(|t| Box::leak(Box::<str>::from(t)) as &str),
-            port.map(|t| Box::leak(Box::<str>::from(t)) as &str),
-        );
-        let o = origin(&trusted(), peer, lines, bytes(proto), bytes(port));
+        let (proto, port) = (proto.map(str::as_bytes), port.map(str::as_bytes));
+        let o = origin(&trusted(), peer, lines, proto, port);
         (o.ip.to_string(), o.https, o.port)
     }
 

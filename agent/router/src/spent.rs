@@ -46,5 +46,5 @@ pub(crate) fn cpu_ns(act: impl FnOnce()) -> u128 {
 #[test]
 fn allocations_are_seen() {
     assert_eq!(during(|| std::hint::black_box(Box::new([1u8; 9]))), 1);
-    assert_eq!(during(|| Vec::<u8>::new()), 0);
+    assert_eq!(during(|| std::hint::black_box([1u8; 9])), 0);
 }

@@ -62,7 +62,7 @@ struct User {
 }
 
 enum Stored {
-    Argon2(PasswordHash),
+    Argon2(Box<PasswordHash>),
     Bcrypt(String),
 }
 
@@ -270,12 +270,12 @@ impl Stored {
         if params.m_cost() > MEMORY || work > WORK {
             return Err("its hash asks for more than 64 MiB, or goes over them more than 4 times");
         }
-        Ok(Stored::Argon2(parsed))
+        Ok(Stored::Argon2(Box::new(parsed)))
     }
 
     fn verify(&self, password: &[u8]) -> bool {
         match self {
-            Stored::Argon2(hash) => Argon2::default().verify_password(password, hash).is_ok(),
+            Stored::Argon2(hash) => Argon2::default().verify_password(password, &**hash).is_ok(),
             Stored::Bcrypt(hash) => bcrypt::verify(password, hash).unwrap_or(false),
         }
     }

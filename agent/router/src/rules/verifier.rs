@@ -15,16 +15,18 @@ pub(crate) struct Verifier {
     threads: usize,
 }
 
-impl Verifier {
+impl Default for Verifier {
     /// Half as many threads as there are cores, one to four.
-    pub fn new() -> Verifier {
+    fn default() -> Verifier {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Verifier {
             queue: OnceLock::new(),
             threads: (cores / 2).clamp(1, 4),
         }
     }
+}
 
+impl Verifier {
     /// Has this done as soon as a thread is free. False when too much waits already.
     pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> bool {
         let queue = self.queue.get_or_init(|| self.start());

@@ -60,7 +60,7 @@ async fn ask(auth: &Arc<Auth>, given: &[u8]) -> u16 {
 
 #[tokio::test]
 async fn right_and_wrong_passwords() {
-    let verifier = Arc::new(Verifier::new());
+    let verifier = Arc::<Verifier>::default();
     let users = [
         ("ann", bcrypt_hash("right")),
         ("bob", argon2_hash("r\u{e9}d: 1")),
@@ -88,7 +88,7 @@ async fn right_and_wrong_passwords() {
 
 #[test]
 fn what_is_no_basic_authorization_is_asked_again() {
-    let verifier = Arc::new(Verifier::new());
+    let verifier = Arc::<Verifier>::default();
     let (auth, _) = auth(&[("ann", bcrypt_hash("right"))], &verifier);
     let Known::Reply(reply) = auth.check(None, HERE) else {
         panic!("nothing was given");
@@ -115,7 +115,7 @@ fn what_is_no_basic_authorization_is_asked_again() {
 
 #[test]
 fn hashes_that_cannot_be_used_let_nobody_in() {
-    let verifier = Arc::new(Verifier::new());
+    let verifier = Arc::<Verifier>::default();
     let huge =
         "$argon2id$v=19$m=4194304,t=3,p=1$c2FsdHNhbHQ$c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0c2FsdHNhbHQ";
     let users = [
@@ -161,7 +161,7 @@ fn busy(verifier: &Verifier) -> Vec<std::sync::mpsc::Sender<()>> {
 
 #[tokio::test]
 async fn a_flood_of_wrong_passwords_keeps_others_in() {
-    let verifier = Arc::new(Verifier::new());
+    let verifier = Arc::<Verifier>::default();
     let (auth, _) = auth(
         &[("ann", bcrypt_hash("right")), ("bob", bcrypt_hash("too"))],
         &verifier,
@@ -211,7 +211,7 @@ async fn a_flood_of_wrong_passwords_keeps_others_in() {
 
 #[tokio::test]
 async fn a_client_that_left_changes_nothing() {
-    let verifier = Arc::new(Verifier::new());
+    let verifier = Arc::<Verifier>::default();
     let (auth, _) = auth(&[("ann", bcrypt_hash("right"))], &verifier);
     let gates = busy(&verifier);
     let given = basic("ann", "right");
@@ -236,7 +236,7 @@ fn an_ipv6_client_is_a_64() {
 proptest! {
     #[test]
     fn any_authorization_is_answered(given: Vec<u8>, realm in "\\PC{0,20}") {
-        let verifier = Arc::new(Verifier::new());
+        let verifier = Arc::<Verifier>::default();
         let said = BasicAuth { realm, users: BTreeMap::new() };
         let auth = Arc::new(Auth::read(&said, &verifier).0);
         prop_assert_eq!(at_once(&auth, &given), Some(401));
