@@ -243,3 +243,25 @@ proptest! {
         prop_assert_eq!(at_once(&auth, &[b"Basic ", &given[..]].concat()), Some(401));
     }
 }
+
+/// From the test suites of the reference implementations: argon2's `test.c`, and crypt_blowfish's `wrapper.c`.
+#[tokio::test]
+async fn hashes_that_others_made() {
+    let verifier = Arc::<Verifier>::default();
+    let users = [
+        (
+            "ann",
+            "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+        ),
+        (
+            "bob",
+            "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+        ),
+    ];
+    let users = users.map(|(name, hash)| (name, hash.to_owned()));
+    let (auth, refused) = auth(&users, &verifier);
+    assert_eq!(refused, Vec::<String>::new());
+    assert_eq!(ask(&auth, &basic("ann", "password")).await, 200);
+    assert_eq!(ask(&auth, &basic("bob", "U*U")).await, 200);
+    assert_eq!(ask(&auth, &basic("bob", "password")).await, 401);
+}
