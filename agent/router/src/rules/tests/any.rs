@@ -15,15 +15,16 @@ fn some_settings() -> impl Strategy<Value = Settings> {
         (
             proptest::option::of(0u64..3),
             proptest::option::of(text),
-            proptest::option::of((text, 299u16..310)),
+            proptest::option::weighted(0.1, (text, 299u16..310)),
             proptest::option::of(text),
             proptest::option::of(text),
         ),
         (
-            proptest::collection::vec("[0-9./a:]{0,9}", 0..2),
-            any::<Option<bool>>(),
+            // few guards, so that many requests come as far as the app
+            proptest::option::weighted(0.1, "[0-9./a:]{0,9}"),
+            proptest::option::weighted(0.1, any::<bool>()),
             edits(),
-            any::<bool>(),
+            proptest::bool::weighted(0.1),
         ),
     )
         .prop_map(
@@ -38,7 +39,7 @@ fn some_settings() -> impl Strategy<Value = Settings> {
                     fallback: None,
                     pass: false,
                 }),
-                allow,
+                allow: allow.into_iter().collect(),
                 maintenance,
                 response_headers: HeaderEdits {
                     set: edits.0,
@@ -64,7 +65,7 @@ fn some_routing() -> impl Strategy<Value = Routing> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn any_routing_compiles_and_decides(
