@@ -5,7 +5,7 @@
 use crate::drain::{Drains, Step};
 use crate::lines::{LINE_MAX, read_line};
 use crate::snapshot;
-use crate::table::Register;
+use crate::table::{Register, all_targets};
 use crate::thread::{Handle, Order, Shared};
 use anyhow::Context;
 use hokku_model::route::{RouteTable, RouterOrder, RouterReport};
@@ -207,7 +207,7 @@ impl Control {
             let table = self.register.build(&routes);
             self.shared.routes.store(Arc::new(table));
             self.register.close_missing(&routes);
-            for target in routes.apps.values().flat_map(|a| &a.targets) {
+            for target in all_targets(&routes) {
                 self.drains.forget(target.dyno);
             }
             self.look().await;

@@ -116,9 +116,9 @@ mod tests {
             apps: [(AppId(1), app)].into(),
             ..RouteTable::default()
         };
-        let mut register = Register::new(Default::default());
+        let mut register = Register::new(Default::default(), crate::affinity::Key::fresh());
         let table = register.build(&routes);
-        let claim = table.find("a").unwrap().targets[0].claim().unwrap();
+        let claim = table.find("a", "/").unwrap().targets[0].claim().unwrap();
         register.close_missing(&RouteTable::default());
 
         let (start, second) = (Instant::now(), Duration::from_secs(1));

@@ -3,6 +3,7 @@
 //! The count and the "no more" mark are one atomic word, so a request is either counted before the dyno left the table
 //! or is not given to it at all.
 
+use crate::affinity::{Key, Tag};
 use crate::clock;
 use hokku_model::{DynoId, route::Target};
 use std::net::SocketAddr;
@@ -21,6 +22,8 @@ pub(crate) struct Dyno {
     /// `web.1`
     pub name: String,
     pub addr: SocketAddr,
+    /// Stands for it in cookies.
+    pub tag: Tag,
     load: AtomicU64,
     quarantined_until: AtomicU64,
     /// Rung when the last request leaves a closed dyno.
@@ -28,13 +31,14 @@ pub(crate) struct Dyno {
 }
 
 impl Dyno {
-    pub fn new(target: &Target, empty: Arc<Notify>) -> Arc<Dyno> {
+    pub fn new(target: &Target, empty: Arc<Notify>, key: &Key) -> Arc<Dyno> {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         Arc::new(Dyno {
             serial: SERIAL.fetch_add(1, SeqCst),
             id: target.dyno,
             name: target.name.to_string(),
             addr: target.addr,
+            tag: Tag::of(key, target.dyno),
             load: AtomicU64::new(0),
             quarantined_until: AtomicU64::new(0),
             empty,
@@ -112,7 +116,7 @@ pub(crate) fn for_test(n: u32) -> Arc<Dyno> {
         name: hokku_model::DynoName::new(hokku_model::ProcessType::web(), n),
         addr: SocketAddr::from(([127, 0, 0, 1], 9)),
     };
-    Dyno::new(&target, Arc::default())
+    Dyno::new(&target, Arc::default(), &Key::fresh())
 }
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ fn admit(
 /// Which release the host's app is served from, by the table that is in force now.
 fn release(ctx: &Ctx, host: &str) -> Result<Response<bytes::Bytes>, Refusal> {
     let table = ctx.shared.routes.load();
-    let app = table.find(host).ok_or(Refusal {
+    let app = table.find_by_host(host).ok_or(Refusal {
         page: Page::no_such_app(),
         code: None,
     })?;
@@ -232,7 +232,7 @@ async fn send(
     let repeatable = head.method.is_idempotent();
     let (mut head, mut attempts, mut only_fresh) = (Some(head), 0, false);
     while let Some(to_send) = head.take() {
-        let claim = choose(ctx, ticket, host, attempts).await?;
+        let claim = choose(ctx, ticket, host, to_send.uri.path(), attempts).await?;
         let dyno = claim.dyno().clone();
         flight.assign(claim);
         ticket.tried(&dyno);
@@ -329,6 +329,7 @@ async fn choose(
     ctx: &Rc<Ctx>,
     ticket: &mut Ticket,
     host: &str,
+    path: &str,
     attempts: u32,
 ) -> Result<Claim, Refusal> {
     let flight = ticket.flight.clone();
@@ -339,7 +340,7 @@ async fn choose(
         let changed = ctx.changed.notified();
         let nap = {
             let table = ctx.shared.routes.load();
-            let Some(app) = table.find(host) else {
+            let Some(app) = table.find(host, path) else {
                 return Err(if table.version == 0 {
                     Refusal::of(code::H99, host)
                 } else {
@@ -354,7 +355,7 @@ async fn choose(
             if app.state == AppState::Maintenance {
                 return Err(Refusal::of(code::H80, app.name.as_str()));
             }
-            match pick(&app.targets, &ctx.dice, desperate) {
+            match pick(app, &ctx.dice, None, desperate) {
                 Pick::Got(claim) => return Ok(claim),
                 Pick::Quarantined => Some(Duration::from_millis((50 << attempts.min(5)).min(1000))),
                 Pick::Empty => {

@@ -1,6 +1,9 @@
-//! Which dyno gets a request: of two drawn at random, the one with less in flight.
+//! Which dyno gets a request: the one its cookie asks for; else, in the group of targets that its share falls to, of two
+//! drawn at random the one with less in flight.
 
+use crate::affinity::Tag;
 use crate::dyno::{Claim, Dyno};
+use crate::table::App;
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -40,8 +43,32 @@ pub(crate) enum Pick {
     Empty,
 }
 
-/// Draws a dyno and counts the request in. With `desperate`, quarantine is no hindrance.
-pub(crate) fn pick(targets: &[Arc<Dyno>], dice: &Dice, desperate: bool) -> Pick {
+/// Finds a dyno and counts the request in. `wanted`: the dyno that the client's cookie asks for, which it gets as long as
+/// that takes requests. With `desperate`, quarantine is no hindrance.
+pub(crate) fn pick(app: &App, dice: &Dice, wanted: Option<Tag>, desperate: bool) -> Pick {
+    if let Some(wanted) = wanted {
+        let shared = app.shares.iter().flat_map(|g| &g.targets);
+        let asked_for = app.targets.iter().chain(shared).find(|d| d.tag == wanted);
+        if let Some(dyno) = asked_for.filter(|d| !d.is_quarantined())
+            && let Some(claim) = dyno.claim()
+        {
+            return Pick::Got(claim);
+        }
+    }
+    if !app.shares.is_empty() {
+        let number = dice.below(1000);
+        let group = app.shares.iter().find(|g| number < usize::from(g.below));
+        if let Some(group) = group
+            && let Pick::Got(claim) = draw(&group.targets, dice, false)
+        {
+            return Pick::Got(claim);
+        }
+    }
+    draw(&app.targets, dice, desperate)
+}
+
+/// Draws one of a group.
+fn draw(targets: &[Arc<Dyno>], dice: &Dice, desperate: bool) -> Pick {
     let fit = |d: &Arc<Dyno>| desperate || !d.is_quarantined();
     let n = targets.len();
     if n > 1 {
@@ -84,6 +111,7 @@ pub(crate) fn pick(targets: &[Arc<Dyno>], dice: &Dice, desperate: bool) -> Pick 
 mod tests {
     use super::*;
     use crate::dyno::for_test;
+    use crate::table::{Group, for_test as app_for_test};
     use std::time::Duration;
 
     #[test]
@@ -91,7 +119,7 @@ mod tests {
         let dice = Dice::new();
         let targets: Vec<_> = (1..=4).map(for_test).collect();
         let held: Vec<_> = (0..4000)
-            .map(|_| match pick(&targets, &dice, false) {
+            .map(|_| match draw(&targets, &dice, false) {
                 Pick::Got(c) => c,
                 _ => panic!("all are fit"),
             })
@@ -112,16 +140,88 @@ mod tests {
         targets[0].quarantine(Duration::from_secs(60));
         targets[1].close();
         for _ in 0..200 {
-            match pick(&targets, &dice, false) {
+            match draw(&targets, &dice, false) {
                 Pick::Got(c) => assert_eq!(c.dyno().name, "web.3"),
                 _ => panic!("web.3 is fit"),
             }
         }
         targets[2].close();
-        assert!(matches!(pick(&targets, &dice, false), Pick::Quarantined));
-        assert!(matches!(pick(&targets, &dice, true), Pick::Got(_)));
+        assert!(matches!(draw(&targets, &dice, false), Pick::Quarantined));
+        assert!(matches!(draw(&targets, &dice, true), Pick::Got(_)));
         targets[0].close();
-        assert!(matches!(pick(&targets, &dice, true), Pick::Empty));
-        assert!(matches!(pick(&[], &dice, true), Pick::Empty));
+        assert!(matches!(draw(&targets, &dice, true), Pick::Empty));
+        assert!(matches!(draw(&[], &dice, true), Pick::Empty));
+    }
+
+    /// Main group `web.1` to `web.3`; 20 % go to `web.11` and `web.12`.
+    fn shared() -> App {
+        let mut app = app_for_test(Default::default());
+        app.targets = (1..=3).map(for_test).collect();
+        app.shares = vec![Group {
+            below: 200,
+            release: Some(2),
+            targets: (11..=12).map(for_test).collect(),
+        }];
+        app
+    }
+
+    fn got(app: &App, dice: &Dice, wanted: Option<Tag>) -> String {
+        match pick(app, dice, wanted, false) {
+            Pick::Got(c) => c.dyno().name.clone(),
+            Pick::Quarantined => "quarantined".into(),
+            Pick::Empty => "empty".into(),
+        }
+    }
+
+    #[test]
+    fn a_share_gets_its_part() {
+        let (app, dice) = (shared(), Dice::new());
+        let of_share = (0..10_000)
+            .filter(|_| matches!(&*got(&app, &dice, None), "web.11" | "web.12"))
+            .count();
+        // 2000 expected, a standard deviation is 40
+        assert!((1700..2300).contains(&of_share), "{of_share}");
+    }
+
+    #[test]
+    fn a_share_without_targets_falls_to_the_main_group() {
+        let (mut app, dice) = (shared(), Dice::new());
+        app.shares[0].below = 1000;
+        assert!(got(&app, &dice, None).starts_with("web.1"));
+        app.shares[0].targets[0].quarantine(Duration::from_secs(60));
+        app.shares[0].targets[1].close();
+        for _ in 0..100 {
+            assert!(matches!(
+                &*got(&app, &dice, None),
+                "web.1" | "web.2" | "web.3"
+            ));
+        }
+        app.shares[0].targets.clear();
+        assert!(matches!(
+            &*got(&app, &dice, None),
+            "web.1" | "web.2" | "web.3"
+        ));
+        app.targets.clear();
+        assert_eq!(got(&app, &dice, None), "empty");
+    }
+
+    #[test]
+    fn a_client_comes_back_as_long_as_its_dyno_takes_requests() {
+        let (app, dice) = (shared(), Dice::new());
+        for dyno in [&app.targets[1], &app.shares[0].targets[0]] {
+            for _ in 0..100 {
+                assert_eq!(got(&app, &dice, Some(dyno.tag)), dyno.name);
+            }
+        }
+        let left = &app.targets[1];
+        left.quarantine(Duration::from_secs(60));
+        assert_ne!(got(&app, &dice, Some(left.tag)), left.name);
+        left.release_from_quarantine();
+        left.close();
+        assert_ne!(got(&app, &dice, Some(left.tag)), left.name);
+        left.open();
+        assert_eq!(got(&app, &dice, Some(left.tag)), left.name);
+        // a cookie of yesterday's dyno
+        assert!(got(&app, &dice, Some(for_test(99).tag)).starts_with("web."));
     }
 }

@@ -7,6 +7,7 @@ mod drain;
 mod head;
 mod retry;
 mod rig;
+mod routes;
 mod streams;
 mod swap;
 mod websockets;
