@@ -13,6 +13,7 @@
 //! side; `snapshot` keeps the table over a restart.
 
 mod accept;
+mod aside;
 mod body;
 mod clock;
 mod compress;
@@ -22,15 +23,21 @@ mod control;
 pub mod control_client;
 mod drain;
 mod dyno;
+#[allow(dead_code, reason = "the data path calls it next")]
+mod files;
 mod flight;
 mod forward;
 mod framing;
 mod headers;
+#[allow(dead_code, reason = "the data path asks it next")]
+mod health;
 mod lines;
 mod log;
 mod logfile;
+mod metrics;
 mod page;
 mod pick;
+mod plain;
 mod pool;
 #[allow(dead_code, reason = "the rooms that answer by themselves come next")]
 mod reply;
@@ -51,6 +58,7 @@ use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use tokio::sync::{Notify, watch};
 
@@ -66,6 +74,8 @@ pub struct Router {
     stop_control: watch::Sender<bool>,
     control: JoinHandle<()>,
     writer: JoinHandle<()>,
+    asides: aside::Asides,
+    shared: Arc<thread::Shared>,
 }
 
 /// Runs a router until SIGTERM or SIGINT; then takes no more connections, lets what is in flight finish within
@@ -113,9 +123,11 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
         )
     })?;
     let socket = control::bind_socket(&config.control)?;
+    let aside = aside::bind(&config)?;
 
     let empty = Arc::new(Notify::new());
-    let mut register = table::Register::new(empty.clone());
+    let metrics = metrics::Metrics::new();
+    let mut register = table::Register::new(empty.clone(), metrics.clone());
     let stored = snapshot::load(&config.snapshot);
     let routes = ArcSwap::from_pointee(register.build(&stored));
     let limit = config.limits.connections;
@@ -123,6 +135,8 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
         routes,
         limits: config.limits,
         trust_loopback: config.trust_loopback_forwarded,
+        metrics,
+        draining: AtomicBool::new(false),
     });
 
     let (lines, batches) = std::sync::mpsc::sync_channel(LOG_QUEUE);
@@ -140,8 +154,9 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
 
     let snapshot =
         snapshot::Writer::start(config.snapshot).context("starting the snapshot thread")?;
+    let asides = aside::start(aside, shared.clone(), handles.clone())?;
     let control = control::Control::new(
-        shared,
+        shared.clone(),
         handles.clone(),
         register,
         snapshot,
@@ -169,6 +184,8 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
         stop_control,
         control,
         writer,
+        asides,
+        shared,
     })
 }
 
@@ -176,6 +193,11 @@ impl Router {
     /// Where it takes requests.
     pub fn listen(&self) -> &[SocketAddr] {
         &self.listen
+    }
+
+    /// Where metrics and health are answered over TCP, as far as that was asked for.
+    pub fn asides(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        (self.asides.metrics, self.asides.health)
     }
 
     /// Takes no more connections, lets what is in flight finish within [`Limits::stop`], and waits for that. WebSockets
@@ -188,9 +210,12 @@ impl Router {
             stop_control,
             control,
             writer,
+            asides,
+            shared,
             ..
         } = self;
         // panics of these threads were reported when they happened
+        shared.draining.store(true, Relaxed);
         let _ = stop_accepting.send(true);
         let _ = acceptor.join();
         for (handle, _) in &threads {
@@ -200,6 +225,7 @@ impl Router {
             drop(handle);
             let _ = thread.join();
         }
+        asides.stop();
         let _ = stop_control.send(true);
         let _ = control.join();
         let _ = writer.join();

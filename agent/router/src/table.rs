@@ -4,7 +4,8 @@
 //! counted) or finds it closed and looks again in the new table.
 
 use crate::dyno::Dyno;
-use hokku_model::route::{AppState, RouteTable};
+use crate::metrics::Metrics;
+use hokku_model::route::{AppState, Front, RouteTable};
 use hokku_model::routing::Routing;
 use hokku_model::{AppId, AppName, DynoId};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -16,6 +17,10 @@ use tokio::sync::Notify;
 #[derive(Default)]
 pub(crate) struct Table {
     pub version: u64,
+    /// What stands in front of the router.
+    pub front: Front,
+    /// Each app once, also those without hosts.
+    pub apps: Vec<Arc<App>>,
     hosts: HashMap<Box<str>, Arc<App>>,
 }
 
@@ -30,6 +35,8 @@ pub(crate) struct App {
     pub targets: Vec<Arc<Dyno>>,
     /// Requests that wait for a target; shared with the app's entry in later tables.
     pub waiting: Arc<AtomicU32>,
+    /// Its row among the figures.
+    pub slot: u32,
 }
 
 impl Table {
@@ -45,22 +52,26 @@ pub(crate) struct Register {
     leaving: Vec<Arc<Dyno>>,
     waiting: BTreeMap<AppId, Arc<AtomicU32>>,
     empty: Arc<Notify>,
+    metrics: Arc<Metrics>,
 }
 
 impl Register {
     /// `empty` is rung when a closed dyno has nothing in flight any more.
-    pub fn new(empty: Arc<Notify>) -> Register {
+    pub fn new(empty: Arc<Notify>, metrics: Arc<Metrics>) -> Register {
         Register {
             live: HashMap::new(),
             leaving: Vec::new(),
             waiting: BTreeMap::new(),
             empty,
+            metrics,
         }
     }
 
     /// Makes the table to publish. Publish it, then call [`Register::close_missing`] with the same route table.
     pub fn build(&mut self, routes: &RouteTable) -> Table {
         let mut hosts: HashMap<Box<str>, Arc<App>> = HashMap::new();
+        let mut apps = Vec::with_capacity(routes.apps.len());
+        self.metrics.keep(|id| routes.apps.contains_key(&id));
         for (id, app) in &routes.apps {
             let targets = app.targets.iter().map(|t| self.dyno(t)).collect();
             let entry = Arc::new(App {
@@ -71,7 +82,9 @@ impl Register {
                 routing: app.routing.clone(),
                 targets,
                 waiting: self.waiting.entry(*id).or_default().clone(),
+                slot: self.metrics.slot(*id, &app.name),
             });
+            apps.push(entry.clone());
             for host in &app.hosts {
                 let host = host.trim_end_matches('.').to_ascii_lowercase();
                 if let Some(first) = hosts.get(host.as_str()) {
@@ -89,6 +102,8 @@ impl Register {
         self.waiting.retain(|id, _| routes.apps.contains_key(id));
         Table {
             version: routes.version,
+            front: routes.front.clone(),
+            apps,
             hosts,
         }
     }
@@ -181,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_thousand_apps_are_found_by_exact_host() {
-        let mut register = Register::new(Arc::default());
+        let mut register = Register::new(Arc::default(), Metrics::new());
         let table = register.build(&routes(1, 1000, 1));
         for a in 0..1000 {
             assert_eq!(
@@ -206,7 +221,7 @@ mod tests {
 
     #[test]
     fn dynos_keep_their_count_and_leave_closed() {
-        let mut register = Register::new(Arc::default());
+        let mut register = Register::new(Arc::default(), Metrics::new());
         let (one, two) = (routes(1, 1, 2), routes(2, 1, 1));
         let first = register.build(&one);
         register.close_missing(&one);
@@ -228,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_host_claimed_twice_stays_with_the_first() {
-        let mut register = Register::new(Arc::default());
+        let mut register = Register::new(Arc::default(), Metrics::new());
         let mut twice = routes(1, 2, 1);
         twice.apps.get_mut(&AppId(1)).unwrap().hosts =
             vec!["app0.example.com".into(), "own.example.com".into()];
