@@ -77,6 +77,11 @@ impl Encoding {
     }
 }
 
+/// Do bodies of this content type get smaller?
+pub(crate) fn is_compressible(content_type: &[u8]) -> bool {
+    rules::is_text(rules::media_type_of(content_type))
+}
+
 /// Prepares an app's answer for a client that asked so: rewrites `headers` and wraps the body where it is to be
 /// compressed. Waits up to [`GATHER`] for the end of the body.
 pub(crate) async fn apply(

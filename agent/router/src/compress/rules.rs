@@ -207,11 +207,15 @@ pub(crate) fn vary(headers: &mut HeaderMap) {
 
 /// A content type without its parameters.
 fn media_type(value: &HeaderValue) -> &[u8] {
-    let all = value.as_bytes();
+    media_type_of(value.as_bytes())
+}
+
+/// The same of bytes.
+pub(super) fn media_type_of(all: &[u8]) -> &[u8] {
     all.split(|b| *b == b';').next().unwrap_or(all).trim_ascii()
 }
 
-fn is_text(media: &[u8]) -> bool {
+pub(super) fn is_text(media: &[u8]) -> bool {
     let starts = |s: &str| {
         media
             .get(..s.len())
