@@ -124,7 +124,7 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
         )
     })?;
     let socket = control::bind_socket(&config.control)?;
-    let aside = aside::bind(&config)?;
+    let aside = aside::Wanted::of(&config);
 
     let empty = Arc::new(Notify::new());
     let metrics = metrics::Metrics::new();

@@ -48,7 +48,11 @@ fn with_asides(c: &mut hokku_router::Config) {
 
 /// A rig that has served some requests of each kind.
 async fn busy() -> (Rig, Dyno) {
-    let mut rig = Rig::with(with_asides, short()).await;
+    let limits = hokku_router::Limits {
+        attempts: 2,
+        ..short()
+    };
+    let mut rig = Rig::with(with_asides, limits).await;
     let d = mirror().await;
     rig.running(&[(1, d.addr)]).await;
     let mut c = rig.client().await;
@@ -172,6 +176,28 @@ async fn load_balancers_may_ask_at_a_port_of_their_own() {
     rig.apply().await;
     assert_eq!(ask("GET /").await.0, 503);
     assert_eq!(d.count(), 0, "no question reached the app");
+}
+
+/// The requests come first: a router starts, and takes the address when it is free.
+#[tokio::test]
+async fn an_address_that_is_taken_is_waited_for() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut rig = Rig::with(|c| c.health_listen = Some(address), short()).await;
+    assert_eq!(rig.asides().1, None);
+    rig.app(AppState::Stopped, &[]).await;
+    assert_eq!(rig.get("/").await.status, 503, "requests are served");
+    drop(taken);
+    let mut stream = None;
+    until("the address is taken over", || {
+        stream = std::net::TcpStream::connect(address).ok();
+        stream.is_some()
+    })
+    .await;
+    let stream = stream.unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let answer = ask(TcpStream::from_std(stream).unwrap(), "GET /").await;
+    assert_eq!(answer.0, 200, "an app that is to be stopped is no fault");
 }
 
 /// Prometheus' own parser reads what is served.
