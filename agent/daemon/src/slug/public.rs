@@ -48,7 +48,7 @@ pub(super) fn publish(
     let name = encode(root)?;
     let path = format!("files/{app}/{digest}/{name}");
     let shown = || format!("can't lay out {root} of the slug {digest} for the router");
-    let tree = open_folder(CWD, &places.tree(app, digest)).with_context(shown)?;
+    let tree = open_folder(CWD, places.tree(app, digest)).with_context(shown)?;
     let source = beneath(&tree, root, OFlags::DIRECTORY).with_context(|| {
         format!(
             "{root:?}, which hokku.toml names as a folder of files, is no folder of the release"
