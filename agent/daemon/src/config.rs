@@ -21,6 +21,15 @@ pub struct Config {
     pub api_url: Option<String>,
     /// Where the router takes requests.
     pub router_listen: Vec<SocketAddr>,
+    /// Where Prometheus reads the router's figures (`GET /metrics`), as `127.0.0.1:9100`; a port alone is one of
+    /// loopback's. They name apps, so nothing wider than a network of one's own. None: only over the Unix socket
+    /// `<data_dir>/router/metrics.sock`.
+    #[serde(deserialize_with = "local")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Where load balancers may ask about health by a port of its own; a port alone is one of loopback's. The router
+    /// answers `/.well-known/hokku/health` on `router_listen` in any case.
+    #[serde(deserialize_with = "local")]
+    pub health_listen: Option<SocketAddr>,
     /// Apps are reached at `<name>.<apps_domain>`.
     pub apps_domain: String,
     /// Start and watch the router from here; off where it is a unit of its own.
@@ -85,6 +94,8 @@ impl Default for Config {
             api_listen: ([127, 0, 0, 1], 5080).into(),
             api_url: None,
             router_listen: vec![([0, 0, 0, 0], 80).into()],
+            metrics_listen: None,
+            health_listen: None,
             apps_domain: "localhost".into(),
             spawn_router: true,
             dyno_ports: (20_000, 29_999),
@@ -131,6 +142,26 @@ impl Default for Retain {
             logs: 64 << 20,
         }
     }
+}
+
+/// Reads an address; a port alone is one of loopback's.
+///
+/// # Errors
+/// What was expected.
+pub fn local_address(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    if let Ok(port) = port.parse::<u16>() {
+        return Ok(([127, 0, 0, 1], port).into());
+    }
+    text.parse().map_err(|_| {
+        format!("{text:?} is no address: expected one such as 127.0.0.1:9100, or a port")
+    })
+}
+
+fn local<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = Option::<String>::deserialize(d)?;
+    text.map(|t| local_address(&t).map_err(serde::de::Error::custom))
+        .transpose()
 }
 
 impl Config {
@@ -208,6 +239,27 @@ mod tests {
         std::fs::write(&p, "apps_domain = \"x.org\"\nboot_timout = 3\n").unwrap();
         let e = format!("{:#}", Config::load(&p).unwrap_err());
         assert!(e.contains("boot_timout") && e.contains("line 2"), "{e}");
+    }
+
+    #[test]
+    fn a_port_alone_is_one_of_loopbacks() {
+        let read = |text: &str| toml::from_str::<Config>(text).map(|c| c.metrics_listen);
+        let some = |a: &str| Some(a.parse().unwrap());
+        assert_eq!(
+            read("metrics_listen = \"9100\"").unwrap(),
+            some("127.0.0.1:9100")
+        );
+        assert_eq!(
+            read("metrics_listen = \":9100\"").unwrap(),
+            some("127.0.0.1:9100")
+        );
+        assert_eq!(
+            read("metrics_listen = \"10.0.0.1:9\"").unwrap(),
+            some("10.0.0.1:9")
+        );
+        assert_eq!(read("").unwrap(), None);
+        let e = read("metrics_listen = \"here\"").unwrap_err().to_string();
+        assert!(e.contains("\"here\" is no address"), "{e}");
     }
 
     #[test]

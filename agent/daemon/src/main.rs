@@ -87,6 +87,12 @@ struct Router {
     /// Run as this user once the ports are open
     #[arg(long)]
     uid: Option<u32>,
+    /// Where Prometheus reads figures over TCP; a port alone is one of loopback's
+    #[arg(long, value_parser = hokku_agent::config::local_address)]
+    metrics: Option<SocketAddr>,
+    /// Where load balancers may ask about health, besides the ports that take requests
+    #[arg(long, value_parser = hokku_agent::config::local_address)]
+    health: Option<SocketAddr>,
     /// Threads; one a core when absent
     #[arg(long)]
     threads: Option<usize>,
@@ -143,7 +149,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(serve) => serve.settings().and_then(run::agent),
-        Command::Router(r) => run::router(&r.dir, &r.listen, r.uid, r.threads),
+        Command::Router(r) => {
+            run::router(&r.dir, &r.listen, (r.metrics, r.health), r.uid, r.threads)
+        }
         Command::Hook { name } => return git::hook::main(&name),
         Command::Ssh { socket, key } => return git::ssh::main(&socket, &key),
         Command::StopAll { data_dir } => run::stop_all(&data_dir),

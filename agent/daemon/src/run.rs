@@ -209,13 +209,14 @@ fn program(name: &str) -> anyhow::Result<PathBuf> {
     Ok(beside)
 }
 
-/// Runs the data plane.
+/// Runs the data plane. `metrics` and `health` are further addresses, for figures and for load balancers' questions.
 ///
 /// # Errors
 /// The ports are taken, the folder can't be used.
 pub fn router(
     dir: &Path,
     listen: &[SocketAddr],
+    (metrics, health): (Option<SocketAddr>, Option<SocketAddr>),
     uid: Option<u32>,
     threads: Option<usize>,
 ) -> anyhow::Result<()> {
@@ -237,6 +238,9 @@ pub fn router(
     let mut config =
         hokku_router::Config::new("router.sock".into(), "routes.json".into(), "logs".into());
     config.listeners = listeners;
+    config.metrics = Some("metrics.sock".into());
+    config.metrics_listen = metrics;
+    config.health_listen = health;
     if let Some(threads) = threads {
         config.threads = threads;
     }

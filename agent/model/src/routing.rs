@@ -144,7 +144,8 @@ pub struct BasicAuth {
 /// A folder that the router serves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Files {
-    /// Path of the folder. In `hokku.toml` relative to the repository; in the router's table absolute, and readable by it.
+    /// Path of the folder. In `hokku.toml` relative to the repository; in the router's table absolute, or relative to the
+    /// router's own folder, and readable by it.
     pub root: String,
     /// Served for a folder; usually `index.html`.
     pub index: String,

@@ -109,6 +109,10 @@ impl Body for Up {
                 flight.starved_of_upload.set(false);
                 flight.touch();
                 upload.taken.set(true);
+                if let Some(Ok(frame)) = &next {
+                    let n = frame.data_ref().map_or(0, Bytes::len) as u64;
+                    flight.uploaded.set(flight.uploaded.get() + n);
+                }
                 if next
                     .as_ref()
                     .is_none_or(|f| f.as_ref().is_ok_and(Frame::is_trailers))
@@ -213,6 +217,10 @@ impl Answer {
 
     pub fn ctx(&self) -> &Rc<Ctx> {
         &self.ticket.flight.ctx
+    }
+
+    pub fn flight(&self) -> &Flight {
+        &self.ticket.flight
     }
 
     /// Is nothing left to read?

@@ -16,6 +16,12 @@ pub struct Config {
     pub snapshot: PathBuf,
     /// The folder of the request logs: `<app id>.log`, and `none.log` for requests of no app.
     pub logs: PathBuf,
+    /// The Unix socket where Prometheus' figures are read (`GET /metrics`). Created with mode 0600; a stale one is removed.
+    pub metrics: Option<PathBuf>,
+    /// Where the same figures are read over TCP. They name apps: loopback, or a network of one's own.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Where load balancers ask about health, besides the paths that are answered on `listen`.
+    pub health_listen: Option<SocketAddr>,
     /// Threads that serve, 1 to 256.
     pub threads: usize,
     /// Are `X-Forwarded-Proto` and `X-Forwarded-Port` of peers on loopback believed (a load balancer's or TLS
@@ -34,6 +40,9 @@ impl Config {
             control,
             snapshot,
             logs,
+            metrics: None,
+            metrics_listen: None,
+            health_listen: None,
             threads: std::thread::available_parallelism().map_or(2, |n| n.get()),
             trust_loopback_forwarded: true,
             limits: Limits::default(),

@@ -7,10 +7,12 @@ use crate::clock;
 use crate::config::Limits;
 use crate::dyno::{Claim, Dyno};
 use crate::log::Line;
+use crate::metrics::{Count, Finished, NO_APP};
 use crate::pool::AppWire;
 use crate::thread::Ctx;
 use crate::wire::Wire;
 use hokku_model::code::{self, Code};
+use hokku_model::routing::Compress;
 use hokku_model::{AppId, DynoId};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version};
@@ -88,6 +90,12 @@ pub(crate) struct Flight {
     pub starved_of_answer: Cell<bool>,
     pub client_fault: Cell<Option<ClientFault>>,
     over: Cell<bool>,
+    /// The app's row among the figures.
+    pub slot: Cell<u32>,
+    /// Bytes of the request's body that were read.
+    pub uploaded: Cell<u64>,
+    /// Bytes that compression saved.
+    pub saved: Cell<u64>,
 }
 
 impl Flight {
@@ -97,6 +105,11 @@ impl Flight {
     }
 
     pub fn enter(&self, phase: Phase) {
+        if phase == Phase::Tunnel {
+            self.ctx
+                .metrics
+                .count(self.slot.get(), Count::TunnelsOpened, 1);
+        }
         self.phase.set(phase);
         self.touched.set(clock::ms());
     }
@@ -250,6 +263,7 @@ struct Entry {
     https: bool,
     protocol: &'static str,
     app: Option<AppId>,
+    tries: u32,
     dyno: Option<Arc<Dyno>>,
     connect: Option<u64>,
     /// When the request was given to the dyno.
@@ -266,8 +280,8 @@ struct Entry {
 /// concluded before, the client went away (H27).
 pub(crate) struct Ticket {
     pub flight: Rc<Flight>,
-    /// Does the app let its answers be compressed?
-    pub compress: bool,
+    /// Whether, and how hard, the app's answers are compressed.
+    pub compress: Compress,
     key: usize,
     entry: Box<Entry>,
 }
@@ -290,6 +304,9 @@ impl Ticket {
             starved_of_answer: Cell::new(false),
             client_fault: Cell::new(None),
             over: Cell::new(false),
+            slot: Cell::new(NO_APP),
+            uploaded: Cell::new(0),
+            saved: Cell::new(0),
         });
         let key = ctx.flights.borrow_mut().insert(flight.clone());
         let headers = request.headers();
@@ -313,6 +330,7 @@ impl Ticket {
                 _ => "http1.1",
             },
             app: None,
+            tries: 0,
             dyno: None,
             connect: None,
             given: None,
@@ -325,7 +343,7 @@ impl Ticket {
         };
         Ticket {
             flight,
-            compress: false,
+            compress: Compress::Off,
             key,
             entry: Box::new(entry),
         }
@@ -337,7 +355,7 @@ impl Ticket {
         self.entry.https = https;
     }
 
-    pub fn of_app(&mut self, app: AppId, compress: bool) {
+    pub fn of_app(&mut self, app: AppId, compress: Compress) {
         self.entry.app = Some(app);
         self.compress = compress;
     }
@@ -350,6 +368,7 @@ impl Ticket {
 
     /// The dyno of the last attempt, for the line of a failed request.
     pub fn tried(&mut self, dyno: &Arc<Dyno>) {
+        self.entry.tries += 1;
         self.entry.dyno = Some(dyno.clone());
     }
 
@@ -399,6 +418,27 @@ impl Drop for Ticket {
         let ctx = &flight.ctx;
         ctx.flights.borrow_mut().remove(self.key);
         let e = &self.entry;
+        let now = clock::ms();
+        let begun = flight.begun;
+        let found = e
+            .given
+            .unwrap_or(now)
+            .saturating_sub(e.connect.unwrap_or(0));
+        ctx.metrics.record(
+            flight.slot.get(),
+            &Finished {
+                status: e.status,
+                code: e.code,
+                queue: found.saturating_sub(begun) * 1000,
+                connect: e.connect.map(|ms| ms * 1000),
+                service: e.given.map(|g| now.saturating_sub(g) * 1000),
+                bytes_in: flight.uploaded.get(),
+                bytes_out: e.bytes,
+                saved: flight.saved.get(),
+                retries: e.tries.saturating_sub(1),
+                tunnel: flight.phase.get() == Phase::Tunnel,
+            },
+        );
         let line = Line {
             code: e.code,
             sock: e.sock,
@@ -409,11 +449,12 @@ impl Drop for Ticket {
             fwd: e.fwd.as_bytes(),
             dyno: e.dyno.as_ref().map_or("", |d| &d.name),
             connect: e.connect,
-            service: e.given.map(|g| clock::ms().saturating_sub(g)),
+            service: e.given.map(|g| now.saturating_sub(g)),
             status: e.status,
             bytes: e.bytes,
             protocol: e.protocol,
             https: e.https,
+            tls_version: None,
         };
         ctx.lines.borrow_mut().add(e.app, &line);
     }

@@ -5,9 +5,11 @@ use crate::compress::{self, Asked};
 use crate::dyno::{Claim, Dyno};
 use crate::flight::{ClientFault, Phase, Ticket, Verdict};
 use crate::headers::{self, Forwarded};
-use crate::page::{Page, wants_json};
+use crate::metrics::Count;
+use crate::page::Page;
 use crate::pick::{Pick, pick};
 use crate::pool::Lease;
+use crate::reply::Own;
 use crate::thread::Ctx;
 use crate::wire::Wire;
 use crate::{clock, framing, upgrade};
@@ -247,6 +249,7 @@ async fn send(
                 flight.pardon(Verdict::Connect);
                 flight.unassign();
                 dyno.quarantine(limits.quarantine);
+                ctx.metrics.count(flight.slot.get(), Count::Quarantines, 1);
                 ctx.pool.borrow_mut().forget(&dyno);
                 attempts += 1;
                 if attempts >= limits.attempts {
@@ -351,7 +354,8 @@ async fn choose(
                 });
             };
             let compress = app.routing.settings.compress.unwrap_or_default();
-            ticket.of_app(app.id, compress != Compress::Off);
+            ticket.of_app(app.id, compress);
+            flight.slot.set(app.slot);
             if app.state == AppState::Maintenance {
                 return Err(Refusal::of(code::H80, app.name.as_str()));
             }
@@ -486,10 +490,10 @@ async fn answered(
     headers::prepare_response(&mut parts.headers, false);
     parts.version = Version::HTTP_11;
     ticket.flight.enter(Phase::Answer);
-    let may_compress = ticket.compress;
+    let setting = ticket.compress;
     let answer = Answer::new(body, ticket, lease, upload);
-    let body = if may_compress {
-        compress::apply(&asked, parts.status, &mut parts.headers, answer).await
+    let body = if setting != Compress::Off {
+        compress::apply(&asked, setting, parts.status, &mut parts.headers, answer).await
     } else {
         Down::answer(answer)
     };
@@ -497,7 +501,13 @@ async fn answered(
 }
 
 fn refused(mut ticket: Ticket, refusal: Refusal, accept: Option<&HeaderValue>) -> Response<Down> {
-    let response = refusal.page.render(wants_json(accept));
+    let response = refusal
+        .page
+        .render(accept.map(HeaderValue::as_bytes), None)
+        .map(|own| match own {
+            Own::Bytes(bytes) => bytes,
+            Own::File { .. } => bytes::Bytes::new(),
+        });
     if let Some(code) = refusal.code {
         ticket.fail(code);
     }

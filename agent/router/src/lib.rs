@@ -16,6 +16,7 @@
 mod accept;
 #[allow(dead_code, reason = "the data path takes them up next")]
 mod affinity;
+mod aside;
 mod body;
 #[allow(dead_code, reason = "the data path takes them up next")]
 mod client;
@@ -27,18 +28,25 @@ mod control;
 pub mod control_client;
 mod drain;
 mod dyno;
+#[allow(dead_code, reason = "the data path calls it next")]
+mod files;
 mod flight;
 mod forward;
 mod framing;
 mod headers;
 mod hosts;
+mod nets;
+#[allow(dead_code, reason = "the data path asks it next")]
+mod health;
 mod lines;
 mod log;
 mod logfile;
-mod nets;
+mod metrics;
+#[allow(dead_code, reason = "the data path asks for an app's own pages next")]
 mod page;
 mod path;
 mod pick;
+mod plain;
 mod pool;
 mod prefix;
 #[allow(dead_code, reason = "the rooms that answer by themselves come next")]
@@ -65,6 +73,7 @@ use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use tokio::sync::{Notify, watch};
 
@@ -80,6 +89,8 @@ pub struct Router {
     stop_control: watch::Sender<bool>,
     control: JoinHandle<()>,
     writer: JoinHandle<()>,
+    asides: aside::Asides,
+    shared: Arc<thread::Shared>,
 }
 
 /// Runs a router until SIGTERM or SIGINT; then takes no more connections, lets what is in flight finish within
@@ -127,10 +138,12 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
         )
     })?;
     let socket = control::bind_socket(&config.control)?;
+    let aside = aside::Wanted::of(&config);
 
     let empty = Arc::new(Notify::new());
+    let metrics = metrics::Metrics::new();
     let key = affinity::Key::load(&config.snapshot.with_file_name("affinity.key"));
-    let mut register = table::Register::new(empty.clone(), key);
+    let mut register = table::Register::new(empty.clone(), key, metrics.clone());
     let stored = snapshot::load(&config.snapshot);
     let routes = ArcSwap::from_pointee(register.build(&stored));
     let limit = config.limits.connections;
@@ -138,6 +151,8 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
         routes,
         limits: config.limits,
         trust_loopback: config.trust_loopback_forwarded,
+        metrics,
+        draining: AtomicBool::new(false),
     });
 
     let (lines, batches) = std::sync::mpsc::sync_channel(LOG_QUEUE);
@@ -155,8 +170,9 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
 
     let snapshot =
         snapshot::Writer::start(config.snapshot).context("starting the snapshot thread")?;
+    let asides = aside::start(aside, shared.clone(), handles.clone())?;
     let control = control::Control::new(
-        shared,
+        shared.clone(),
         handles.clone(),
         register,
         snapshot,
@@ -184,6 +200,8 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
         stop_control,
         control,
         writer,
+        asides,
+        shared,
     })
 }
 
@@ -191,6 +209,11 @@ impl Router {
     /// Where it takes requests.
     pub fn listen(&self) -> &[SocketAddr] {
         &self.listen
+    }
+
+    /// Where metrics and health are answered over TCP, as far as that was asked for.
+    pub fn asides(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        (self.asides.metrics, self.asides.health)
     }
 
     /// Takes no more connections, lets what is in flight finish within [`Limits::stop`], and waits for that. WebSockets
@@ -203,9 +226,12 @@ impl Router {
             stop_control,
             control,
             writer,
+            asides,
+            shared,
             ..
         } = self;
         // panics of these threads were reported when they happened
+        shared.draining.store(true, Relaxed);
         let _ = stop_accepting.send(true);
         let _ = acceptor.join();
         for (handle, _) in &threads {
@@ -215,6 +241,7 @@ impl Router {
             drop(handle);
             let _ = thread.join();
         }
+        asides.stop();
         let _ = stop_control.send(true);
         let _ = control.join();
         let _ = writer.join();

@@ -31,8 +31,10 @@ pub(crate) struct Line<'a> {
     pub bytes: u64,
     /// `http1.0`, `http1.1`, `http2.0`.
     pub protocol: &'static str,
-    /// TLS ended at a trusted peer before us.
+    /// It came over TLS, to us or to a trusted peer before us.
     pub https: bool,
+    /// `tls1.2` or `tls1.3`; `None`: TLS ended elsewhere, or there was none.
+    pub tls_version: Option<&'static str>,
 }
 
 impl Line<'_> {
@@ -82,11 +84,13 @@ impl Line<'_> {
         number(out, self.bytes);
         out.extend_from_slice(b" protocol=");
         out.extend_from_slice(self.protocol.as_bytes());
-        out.extend_from_slice(if self.https {
-            b" tls=true tls_version=unknown\n"
+        if self.https {
+            out.extend_from_slice(b" tls=true tls_version=");
+            out.extend_from_slice(self.tls_version.unwrap_or("unknown").as_bytes());
+            out.push(b'\n');
         } else {
-            b" tls=false\n"
-        });
+            out.extend_from_slice(b" tls=false\n");
+        }
     }
 }
 
@@ -229,6 +233,7 @@ mod tests {
             bytes: 13,
             protocol: "http1.1",
             https: false,
+            tls_version: None,
         }
     }
 
@@ -272,12 +277,31 @@ mod tests {
             " at=warning code=H27 desc=\"Client Request Interrupted\" sock=client method=GET path="
         ));
         assert!(text(&gone).contains(" dyno= connect= service= status=200 "));
-        assert!(
-            text(&Line {
-                code: Some(code::H80),
+        for (code, level) in [
+            (
+                code::H28,
+                "at=warning code=H28 desc=\"Client Connection Idle\" ",
+            ),
+            (code::H80, "at=info code=H80 desc=\"Maintenance mode\" "),
+            (code::H81, "at=info code=H81 desc=\"Blank app\" "),
+            (code::H99, "at=error code=H99 desc=\"Platform error\" "),
+        ] {
+            let line = Line {
+                code: Some(code),
                 ..line()
-            })
-            .contains("at=info code=H80 ")
+            };
+            assert!(text(&line).contains(level), "{}", text(&line));
+        }
+        let over_tls = Line {
+            https: true,
+            tls_version: Some("tls1.3"),
+            protocol: "http2.0",
+            ..line()
+        };
+        assert!(
+            text(&over_tls).ends_with(" protocol=http2.0 tls=true tls_version=tls1.3\n"),
+            "{}",
+            text(&over_tls)
         );
     }
 

@@ -27,7 +27,8 @@ pub(crate) struct Table {
     pub front: Front,
     /// The networks of [`Front::trusted`].
     pub trusted: Nets,
-    apps: Vec<Arc<App>>,
+    /// Each app once, also those without hosts; by id.
+    pub apps: Vec<Arc<App>>,
     hosts: Hosts<Arc<App>>,
     default_app: Option<Arc<App>>,
 }
@@ -49,6 +50,8 @@ pub(crate) struct App {
     pub shares: Vec<Group>,
     /// Requests that wait for a target; shared with the app's entry in later tables.
     pub waiting: Arc<AtomicU32>,
+    /// Its row among the figures.
+    pub slot: u32,
 }
 
 /// A group of targets that gets a part of an app's requests.
@@ -71,11 +74,6 @@ impl Table {
     /// The app of a host's root.
     pub fn find_by_host(&self, host: &str) -> Option<&Arc<App>> {
         self.find(host, "/")
-    }
-
-    /// All apps, by id.
-    pub fn apps(&self) -> &[Arc<App>] {
-        &self.apps
     }
 }
 
@@ -104,5 +102,6 @@ pub(crate) fn for_test(routing: Routing) -> App {
         targets: Vec::new(),
         shares: Vec::new(),
         waiting: Arc::default(),
+        slot: 0,
     }
 }

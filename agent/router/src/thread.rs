@@ -4,6 +4,7 @@ use crate::compress::Press;
 use crate::config::Limits;
 use crate::flight::Flight;
 use crate::log::{Batch, Lines};
+use crate::metrics::{Metrics, Recorder};
 use crate::pick::Dice;
 use crate::pool::Pool;
 use crate::slots::Slots;
@@ -16,7 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -26,6 +27,9 @@ pub(crate) struct Shared {
     pub routes: ArcSwap<Table>,
     pub limits: Limits,
     pub trust_loopback: bool,
+    pub metrics: Arc<Metrics>,
+    /// The router is about to end: load balancers are told.
+    pub draining: AtomicBool,
 }
 
 /// Orders to a thread.
@@ -59,6 +63,8 @@ pub(crate) struct Ctx {
     pub wires: RefCell<Slots<Arc<Wire>>>,
     pub lines: RefCell<Lines>,
     pub press: RefCell<Press>,
+    /// This thread's figures.
+    pub metrics: Recorder,
     pub dice: Dice,
     /// Rung after each new table.
     pub changed: Notify,
@@ -133,6 +139,7 @@ pub(crate) fn start(
         .name(format!("router-{number}"))
         .spawn(move || {
             let ctx = Rc::new(Ctx {
+                metrics: shared.metrics.recorder(),
                 shared,
                 connections: count,
                 pool: RefCell::new(Pool::new()),

@@ -2,6 +2,7 @@
 
 use crate::support::{Host, eventually, http::Connection};
 use futures_util::{SinkExt, StreamExt};
+use std::io::Write;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 
 #[test]
@@ -39,6 +40,27 @@ fn the_headers_that_apps_rely_on() {
         .expect("an answer");
     let id = r.json()["headers"]["x-request-id"].clone();
     assert!(id.as_str().is_some_and(|i| i.len() >= 20), "{id}");
+}
+
+#[test]
+fn figures_of_an_app_are_on_the_routers_socket() {
+    let host = Host::start();
+    host.deploy("shop");
+    assert_eq!(host.get("shop", "/").status, 200);
+    let seen = eventually("its requests are counted", 10, || {
+        let mut c =
+            std::os::unix::net::UnixStream::connect(host.data().join("router/metrics.sock"))
+                .ok()?;
+        c.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .ok()?;
+        let text = std::io::read_to_string(c).ok()?;
+        text.contains("hokku_router_requests_total{app=\"shop\",process=\"web\",status=\"2xx\"}")
+            .then_some(text)
+    });
+    assert!(
+        seen.contains("hokku_router_targets{app=\"shop\",process=\"web\"} 1\n"),
+        "{seen}"
+    );
 }
 
 #[test]

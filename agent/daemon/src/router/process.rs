@@ -37,6 +37,14 @@ pub(super) async fn spawn(config: &Config) -> anyhow::Result<()> {
         };
         command.arg("--listen").arg(addr.to_string());
     }
+    for (flag, addr) in [
+        ("--metrics", config.metrics_listen),
+        ("--health", config.health_listen),
+    ] {
+        if let Some(addr) = addr {
+            command.arg(flag).arg(addr.to_string());
+        }
+    }
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

@@ -1,7 +1,7 @@
 //! Slugs on the local disk, named by their content.
 //!
 //! What it does: packs a built tree into `slugs/<app>/<digest>.tar.zst`, keeps it unpacked at `releases/<app>/<digest>`,
-//! unpacks it again when that is gone, measures and deletes.
+//! unpacks it again when that is gone, lays folders of it out for the router (`public`), measures and deletes.
 //! What it never does: decide which release runs, look into a build, share files between two apps.
 //! Who calls it: `build` stores, `control` asks for trees and deletes. Where its tests are: `tests/`.
 //!
@@ -12,6 +12,7 @@ mod fault;
 mod measure;
 mod pack;
 mod place;
+mod public;
 mod unpack;
 
 #[cfg(test)]
@@ -197,6 +198,30 @@ impl Slugs {
         });
     }
 
+    /// Lays a folder of the slug out where the router can read it, unpacking the slug if need be. `root` is relative to
+    /// the release, as `public` or `web/dist`, or `.` for all of it. Returns the path for [`hokku_model::routing::Files`]
+    /// in the router's table: relative to the router's own folder, which is its working directory. Done once, it is only
+    /// looked up; after a reboot it is done again. It goes when the slug is deleted.
+    ///
+    /// # Errors
+    /// The release has no such folder, the slug can't be unpacked (as [`Slugs::unpacked`]), there is no room.
+    pub async fn publish(
+        &self,
+        app: AppId,
+        uid: u32,
+        digest: &SlugDigest,
+        root: &str,
+    ) -> anyhow::Result<String> {
+        let (slugs, digest, root) = (self.clone(), digest.clone(), root.to_owned());
+        blocking(move || {
+            slugs.unpacked_now(app, uid, &digest)?;
+            let lock = slugs.places.lock(app, &digest);
+            let _held = place::hold(&lock);
+            public::publish(&slugs.places, app, &digest, &root)
+        })
+        .await
+    }
+
     /// Bytes that archives and trees of all apps take on disk; a file with several names counts once. Blocking.
     pub fn used(&self) -> u64 {
         let mut seen = measure::Seen::default();
@@ -213,6 +238,7 @@ impl Slugs {
     pub fn delete(&self, app: AppId, digest: &SlugDigest) {
         let lock = self.places.lock(app, digest);
         let _held = place::hold(&lock);
+        public::withdraw(&self.places, app, digest);
         place::remove(&self.places.archive(app, digest));
         self.places.drop_tree(app, digest);
     }
@@ -222,6 +248,7 @@ impl Slugs {
         for digest in self.places.digests(app) {
             self.delete(app, &digest);
         }
+        place::remove(&self.places.public.join(app.to_string()));
         place::remove(&self.places.archives(app));
         place::remove(&self.places.trees(app));
     }

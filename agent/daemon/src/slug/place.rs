@@ -34,6 +34,8 @@ type Locks = HashMap<(AppId, SlugDigest), Weak<Mutex<()>>>;
 pub struct Places {
     pub slugs: PathBuf,
     pub releases: PathBuf,
+    /// Where the router reads folders that it serves.
+    pub public: PathBuf,
     boot: String,
     next: AtomicU64,
     locks: Mutex<Locks>,
@@ -103,7 +105,7 @@ fn allow(path: &Path) {
 }
 
 /// The entries' names of a folder; none when there is no such folder.
-fn names(folder: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+pub(super) fn names(folder: &Path) -> io::Result<Vec<std::ffi::OsString>> {
     match fs::read_dir(folder) {
         Ok(entries) => entries.map(|e| Ok(e?.file_name())).collect(),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(vec![]),
@@ -130,6 +132,7 @@ impl Places {
         let places = Places {
             slugs: data_dir.join("slugs"),
             releases: data_dir.join("releases"),
+            public: data_dir.join("router/files"),
             boot,
             next: AtomicU64::new(0),
             locks: Mutex::default(),
@@ -145,6 +148,7 @@ impl Places {
         places
             .clean()
             .with_context(|| format!("can't clean the slugs in {}", data_dir.display()))?;
+        super::public::clean(&places);
         Ok(places)
     }
 
@@ -186,6 +190,10 @@ impl Places {
     }
     pub fn tree(&self, app: AppId, digest: &SlugDigest) -> PathBuf {
         self.trees(app).join(digest.as_str())
+    }
+    /// What a marker says of what was made since this machine started.
+    pub fn boot_line(&self) -> String {
+        format!("boot {}\n", self.boot)
     }
     fn marker(&self, app: AppId, digest: &SlugDigest) -> PathBuf {
         self.trees(app).join(format!("{digest}{MARKER}"))

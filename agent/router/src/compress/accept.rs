@@ -5,46 +5,52 @@ use super::Encoding;
 /// Quality in thousandths; 0 is "not acceptable".
 type Quality = u16;
 
-/// The encoding to use among those offered, the best first: the one the client ranks highest, if it ranks above no
-/// encoding at all. `values`: the lines of the header, none when the client said nothing.
-pub(crate) fn choose<'a>(
-    values: impl Iterator<Item = &'a [u8]>,
-    offered: &[Encoding],
-) -> Option<Encoding> {
-    let (mut zstd, mut gzip, mut identity, mut rest) = (None, None, None, None);
-    for item in values.flat_map(|v| v.split(|b| *b == b',')) {
-        let mut parts = item.split(|b| *b == b';').map(<[u8]>::trim_ascii);
-        let name = parts.next().unwrap_or_default();
-        let is = |s: &str| name.eq_ignore_ascii_case(s.as_bytes());
-        let place = match () {
-            () if is("zstd") => &mut zstd,
-            () if is("gzip") || is("x-gzip") => &mut gzip,
-            () if is("identity") => &mut identity,
-            () if name == b"*" => &mut rest,
-            () => continue,
-        };
-        // named twice: the lower one counts
-        let q = quality(parts);
-        *place = Some(place.map_or(q, |before: Quality| before.min(q)));
-    }
-    let of = |e: Encoding| {
-        let said = match e {
-            Encoding::Zstd => zstd,
-            Encoding::Gzip => gzip,
-        };
-        said.or(rest).unwrap_or(0)
-    };
-    let mut best = None;
-    // not compressing is what a client gets that prefers it outright
-    let mut above = identity.unwrap_or(0);
-    for &e in offered {
-        let q = of(e);
-        let wins = q > above || (best.is_none() && q == above && q > 0);
-        if wins {
-            (best, above) = (Some(e), q);
+/// What a client said; `None`: nothing about it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Accepted {
+    encodings: [Option<Quality>; Encoding::ALL],
+    identity: Option<Quality>,
+    rest: Option<Quality>,
+}
+
+impl Accepted {
+    /// Reads the lines of the header; none when the client sent none.
+    pub fn of<'a>(values: impl Iterator<Item = &'a [u8]>) -> Accepted {
+        let mut said = Accepted::default();
+        for item in values.flat_map(|v| v.split(|b| *b == b',')) {
+            let mut parts = item.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+            let name = parts.next().unwrap_or_default();
+            let is = |s: &str| name.eq_ignore_ascii_case(s.as_bytes());
+            let place = match () {
+                () if is("zstd") => &mut said.encodings[Encoding::Zstd as usize],
+                () if is("gzip") || is("x-gzip") => &mut said.encodings[Encoding::Gzip as usize],
+                () if is("br") => &mut said.encodings[Encoding::Brotli as usize],
+                () if is("identity") => &mut said.identity,
+                () if name == b"*" => &mut said.rest,
+                () => continue,
+            };
+            // named twice: the lower one counts
+            let q = quality(parts);
+            *place = Some(place.map_or(q, |before: Quality| before.min(q)));
         }
+        said
     }
-    best
+
+    /// The encoding to use among those offered, the best first: the one the client ranks highest, if it ranks above no
+    /// encoding at all.
+    pub fn choose(&self, offered: &[Encoding]) -> Option<Encoding> {
+        let mut best = None;
+        // not compressing is what a client gets that prefers it outright
+        let mut above = self.identity.unwrap_or(0);
+        for &e in offered {
+            let q = self.encodings[e as usize].or(self.rest).unwrap_or(0);
+            let wins = q > above || (best.is_none() && q == above && q > 0);
+            if wins {
+                (best, above) = (Some(e), q);
+            }
+        }
+        best
+    }
 }
 
 /// The weight among an item's parameters: 1 when there is none, 0 when it cannot be read.
@@ -82,11 +88,35 @@ fn thousandths(text: &[u8]) -> Option<Quality> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Encoding::{Gzip, Zstd};
+    use Encoding::{Brotli, Gzip, Zstd};
     use proptest::prelude::*;
+
+    fn choose<'a>(
+        values: impl Iterator<Item = &'a [u8]>,
+        offered: &[Encoding],
+    ) -> Option<Encoding> {
+        Accepted::of(values).choose(offered)
+    }
 
     fn of(text: &str) -> Option<Encoding> {
         choose([text.as_bytes()].into_iter(), &[Zstd, Gzip])
+    }
+
+    #[test]
+    fn three_of_a_kind() {
+        for (text, wanted) in [
+            ("gzip, deflate, br, zstd", Some(Zstd)),
+            ("gzip, deflate, br", Some(Brotli)),
+            ("br", Some(Brotli)),
+            ("BR;q=0.5, gzip", Some(Gzip)),
+            ("br;q=0.9, zstd;q=0.8", Some(Brotli)),
+            ("br;q=0, *", Some(Zstd)),
+            ("*, zstd;q=0", Some(Brotli)),
+            ("br;q=0", None),
+        ] {
+            let chosen = choose([text.as_bytes()].into_iter(), &[Zstd, Brotli, Gzip]);
+            assert_eq!(chosen, wanted, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Compression of answers on their way to the client: zstd or gzip, as the client's `Accept-Encoding` says.
+//! Compression of answers on their way to the client: zstd, brotli or gzip, as the client's `Accept-Encoding` says.
 //!
 //! What it does: decides by the heads alone (`accept`, `rules`); gathers a body that is complete within [`GATHER`] and
-//! compresses it at once, with its Content-Length (`press`), out of a cache when the same bytes came before (`cache`);
+//! compresses it at once, with its Content-Length (`press`), out of a cache when the same bytes came before (`cache`), which a
+//! background thread fills with better forms, and with brotli (`maker`);
 //! compresses everything else as it comes and flushes whenever the app pauses, so that events arrive one by one
 //! (`stream`).
 //! What it never does: touch a body that is encoded already, a part of a body (206), an answer marked `no-transform` or
@@ -25,15 +26,22 @@
 
 mod accept;
 mod cache;
+mod level;
+mod maker;
+mod own;
 mod press;
 mod rules;
 mod stream;
 
+pub(crate) use accept::Accepted;
+#[allow(unused_imports, reason = "the data path calls it next")]
+pub(crate) use own::own;
 pub(crate) use press::Press;
 pub(crate) use rules::Asked;
 pub(crate) use stream::Squeezed;
 
 use crate::body::{Answer, Down};
+use hokku_model::routing::Compress;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use rules::Kind;
@@ -51,35 +59,47 @@ const TURN: usize = 64 * 1024;
 pub(crate) enum Encoding {
     Zstd,
     Gzip,
+    /// Only out of the cache: it takes too long while anybody waits.
+    Brotli,
 }
 
 impl Encoding {
+    /// How many there are.
+    pub const ALL: usize = 3;
+
     /// Its name in `Content-Encoding`.
     pub fn name(self) -> &'static str {
         match self {
             Encoding::Zstd => "zstd",
             Encoding::Gzip => "gzip",
+            Encoding::Brotli => "br",
         }
     }
+}
+
+/// Do bodies of this content type get smaller?
+pub(crate) fn is_compressible(content_type: &[u8]) -> bool {
+    rules::is_text(rules::media_type_of(content_type))
 }
 
 /// Prepares an app's answer for a client that asked so: rewrites `headers` and wraps the body where it is to be
 /// compressed. Waits up to [`GATHER`] for the end of the body.
 pub(crate) async fn apply(
     asked: &Asked,
+    setting: Compress,
     status: http::StatusCode,
     headers: &mut HeaderMap,
     answer: Box<Answer>,
 ) -> Down {
     let kind = rules::judge(asked, status, headers, answer.length());
-    let (encoding, events) = match kind {
+    let (wanted, events) = match kind {
         Kind::Leave => return Down::answer(answer),
         Kind::Vary => {
             rules::vary(headers);
             return Down::answer(answer);
         }
         Kind::Compress { .. } if answer.is_over() => return Down::answer(answer),
-        Kind::Compress { encoding, events } => (encoding, events),
+        Kind::Compress { wanted, events } => (wanted, events),
     };
     rules::vary(headers);
     let ctx = answer.ctx().clone();
@@ -93,9 +113,10 @@ pub(crate) async fn apply(
         let made = if original.len() < rules::LEAST {
             None
         } else {
-            ctx.press.borrow_mut().whole(encoding, &original)
+            ctx.press.borrow_mut().whole(wanted, setting, &original)
         };
-        if let Some(bytes) = made {
+        if let Some((encoding, bytes)) = made {
+            body.saves(original.len() - bytes.len());
             rules::encoded(headers, encoding);
             if !body.has_trailers() {
                 headers.insert(CONTENT_LENGTH, bytes.len().into());
@@ -104,7 +125,9 @@ pub(crate) async fn apply(
         } else {
             body.instead(original);
         }
-    } else if let Some(stream) = ctx.press.borrow_mut().begin(encoding, events) {
+    } else if let Some(encoding) = wanted.now
+        && let Some(stream) = ctx.press.borrow_mut().begin(encoding, setting, events)
+    {
         rules::encoded(headers, encoding);
         body.through(stream);
     }

@@ -1,6 +1,7 @@
 //! Which answers are compressed, and what that changes in their heads.
 
-use super::{Encoding, accept};
+use super::Encoding;
+use super::accept::Accepted;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
@@ -50,9 +51,28 @@ const TYPES: [&str; 27] = [
     "image/x-icon",
 ];
 
+/// What a client takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// The best that can be made while it waits.
+    pub now: Option<Encoding>,
+    /// The best of all: brotli takes too long to be made while anybody waits, and comes out of the cache only.
+    pub best: Encoding,
+}
+
+impl Wanted {
+    /// zstd before brotli before gzip, where the client likes them equally; `None` when it takes none.
+    pub fn of(accepted: &Accepted) -> Option<Wanted> {
+        Some(Wanted {
+            now: accepted.choose(&[Encoding::Zstd, Encoding::Gzip]),
+            best: accepted.choose(&[Encoding::Zstd, Encoding::Brotli, Encoding::Gzip])?,
+        })
+    }
+}
+
 /// What a request says about the encoding of its answer.
 pub(crate) struct Asked {
-    encoding: Option<Encoding>,
+    wanted: Option<Wanted>,
     head: bool,
     no_transform: bool,
     none_match: Option<HeaderValue>,
@@ -66,7 +86,7 @@ impl Asked {
             .iter()
             .map(HeaderValue::as_bytes);
         Asked {
-            encoding: accept::choose(lines, &[Encoding::Zstd, Encoding::Gzip]),
+            wanted: Wanted::of(&Accepted::of(lines)),
             head: method == Method::HEAD,
             no_transform: has_token(headers, &CACHE_CONTROL, "no-transform"),
             none_match: headers.get(IF_NONE_MATCH).cloned(),
@@ -82,7 +102,7 @@ pub(crate) enum Kind {
     /// It passes, but another client would get it compressed.
     Vary,
     /// It is compressed; `events`: as it comes, without waiting for more.
-    Compress { encoding: Encoding, events: bool },
+    Compress { wanted: Wanted, events: bool },
 }
 
 /// Judges an answer by its head. `length`: of its body, in bytes, when known. Weakens the ETag of a 304 whose client
@@ -121,8 +141,10 @@ pub(crate) fn judge(
     if unbuffered || (!asked.head && length.is_some_and(|n| n < LEAST as u64)) {
         return Kind::Leave;
     }
-    match asked.encoding {
-        Some(encoding) if !asked.head && !asked.no_transform => Kind::Compress { encoding, events },
+    match asked.wanted {
+        // brotli is for bodies that come again; events never do
+        Some(Wanted { now: None, .. }) if events => Kind::Vary,
+        Some(wanted) if !asked.head && !asked.no_transform => Kind::Compress { wanted, events },
         _ => Kind::Vary,
     }
 }
@@ -185,11 +207,15 @@ pub(crate) fn vary(headers: &mut HeaderMap) {
 
 /// A content type without its parameters.
 fn media_type(value: &HeaderValue) -> &[u8] {
-    let all = value.as_bytes();
+    media_type_of(value.as_bytes())
+}
+
+/// The same of bytes.
+pub(super) fn media_type_of(all: &[u8]) -> &[u8] {
     all.split(|b| *b == b';').next().unwrap_or(all).trim_ascii()
 }
 
-fn is_text(media: &[u8]) -> bool {
+pub(super) fn is_text(media: &[u8]) -> bool {
     let starts = |s: &str| {
         media
             .get(..s.len())
@@ -279,7 +305,10 @@ mod tests {
             judge(&asks(Method::GET, &gzip), status, &mut h, length)
         };
         let yes = |events| Kind::Compress {
-            encoding: Encoding::Gzip,
+            wanted: Wanted {
+                now: Some(Encoding::Gzip),
+                best: Encoding::Gzip,
+            },
             events,
         };
         assert_eq!(with(&[], 200, None), yes(false));

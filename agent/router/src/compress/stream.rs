@@ -102,6 +102,11 @@ impl Squeezed {
         self.stream = Some(stream);
     }
 
+    /// Compression saved so many bytes of the whole body.
+    pub fn saves(&self, n: usize) {
+        self.answer.flight().saved.set(n as u64);
+    }
+
     pub fn has_trailers(&self) -> bool {
         self.trailers.is_some()
     }

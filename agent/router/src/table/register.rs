@@ -4,6 +4,7 @@ use super::{App, Group, Table, all_targets};
 use crate::affinity::Key;
 use crate::dyno::Dyno;
 use crate::hosts::{Claims, Refused};
+use crate::metrics::Metrics;
 use crate::nets::Nets;
 use crate::rules::{self, Rules, Verifier};
 use hokku_model::route::{AppRoutes, RouteTable, Target};
@@ -22,11 +23,12 @@ pub(crate) struct Register {
     verifier: Arc<Verifier>,
     empty: Arc<Notify>,
     key: Key,
+    metrics: Arc<Metrics>,
 }
 
 impl Register {
     /// `empty` is rung when a closed dyno has nothing in flight any more. `key`: for the cookies of affinity.
-    pub fn new(empty: Arc<Notify>, key: Key) -> Register {
+    pub fn new(empty: Arc<Notify>, key: Key, metrics: Arc<Metrics>) -> Register {
         Register {
             live: HashMap::new(),
             leaving: Vec::new(),
@@ -35,6 +37,7 @@ impl Register {
             verifier: Arc::<Verifier>::default(),
             empty,
             key,
+            metrics,
         }
     }
 
@@ -49,6 +52,7 @@ impl Register {
         let health_path: Option<Arc<str>> = routes.front.health_path.as_deref().map(Into::into);
         let mut claims = Claims::new();
         let mut apps = Vec::with_capacity(routes.apps.len());
+        self.metrics.keep(|id| routes.apps.contains_key(&id));
         for (id, app) in &routes.apps {
             let rules = self.rules_of(*id, app);
             let entry = Arc::new(App {
@@ -62,6 +66,7 @@ impl Register {
                 targets: app.targets.iter().map(|t| self.dyno(t)).collect(),
                 shares: self.shares(app),
                 waiting: self.waiting.entry(*id).or_default().clone(),
+                slot: self.metrics.slot(*id, &app.name),
             });
             for host in &app.hosts {
                 match claims.add(host, entry.clone()) {

@@ -6,7 +6,7 @@ use hokku_model::routing::Settings;
 use proptest::prelude::*;
 
 fn register() -> Register {
-    Register::new(Arc::default(), Key::fresh())
+    Register::new(Arc::default(), Key::fresh(), crate::metrics::Metrics::new())
 }
 
 fn routes(version: u64, apps: u32, dynos: u32) -> RouteTable {
@@ -118,7 +118,7 @@ fn the_default_app_takes_what_nobody_claims() {
     assert_eq!(of(&table, "x.y.own.test", "/"), Some(2));
     all.default_app = Some(AppId(77));
     assert_eq!(of(&register.build(&all), "127.0.0.1", "/"), None);
-    assert_eq!(table.apps().len(), 3);
+    assert_eq!(table.apps.len(), 3);
 }
 
 #[test]

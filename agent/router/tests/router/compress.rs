@@ -132,6 +132,56 @@ async fn whole_bodies_keep_a_length_and_open_with_real_tools() {
     assert_eq!(d.count(), 1, "the app's connection was kept");
 }
 
+/// curl opens brotli with Debian's own library. It comes once the background has made it; until then, and to who takes
+/// nothing else, other forms go out.
+#[tokio::test]
+async fn brotli_comes_for_pages_that_come_again() {
+    let mut rig = Rig::with(|c| c.threads = 1, short()).await;
+    let text = page(40_000, 5);
+    let d = answering(HTML, text.clone(), None).await;
+    rig.running(&[(1, d.addr)]).await;
+    let curl = async |accepts: &str| {
+        let url = format!("http://a.test:{}/", rig.addr.port());
+        let to = format!("a.test:{}:127.0.0.1", rig.addr.port());
+        let accepts = format!("Accept-Encoding: {accepts}");
+        let args = ["-sS", "--compressed", "--resolve", &to, "-H", &accepts];
+        let done = AsyncCommand::new("curl")
+            .args(args)
+            .args(["-w", "\n%header{content-encoding} %{size_download}", &url])
+            .output()
+            .await
+            .unwrap();
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        let out = String::from_utf8(done.stdout).unwrap();
+        let (body, said) = out.rsplit_once('\n').unwrap();
+        assert!(body == text, "what the app sent");
+        let (encoding, size) = said.split_once(' ').unwrap();
+        (encoding.to_owned(), size.parse::<usize>().unwrap())
+    };
+    let (first, gzip) = curl("gzip, br").await;
+    assert_eq!(first, "gzip");
+    let mut brotli = None;
+    for _ in 0..200 {
+        match curl("gzip, br").await {
+            (encoding, size) if encoding == "br" => {
+                brotli = Some(size);
+                break;
+            }
+            (encoding, _) => assert_eq!(encoding, "gzip"),
+        }
+    }
+    let brotli = brotli.expect("brotli out of the cache");
+    assert!(brotli < gzip, "{brotli} {gzip}");
+    assert_eq!(curl("br").await, ("br".into(), brotli));
+    assert_eq!(curl("br;q=0.5, gzip").await.0, "gzip");
+    assert_eq!(curl("br, zstd").await.0, "zstd");
+    assert_eq!(curl("br;q=0").await, (String::new(), text.len()));
+}
+
 #[tokio::test]
 async fn bodies_of_all_lengths_and_pieces_arrive_whole() {
     let mut rig = Rig::with(|c| c.threads = 1, short()).await;

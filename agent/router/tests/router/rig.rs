@@ -97,6 +97,11 @@ impl Rig {
         }
     }
 
+    /// Where metrics and health are answered over TCP.
+    pub fn asides(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        self.router.as_ref().unwrap().asides()
+    }
+
     pub fn lose_agent(&mut self) {
         (self.to, self.from) = (None, None);
     }

@@ -4,6 +4,7 @@ mod attack;
 mod budget;
 mod crash;
 mod full;
+mod public;
 mod random;
 mod round;
 mod speed;
