@@ -21,6 +21,8 @@ pub struct Config {
     pub api_url: Option<String>,
     /// Where the router takes requests.
     pub router_listen: Vec<SocketAddr>,
+    /// Where the router takes requests over TLS; nowhere by default.
+    pub router_listen_tls: Vec<SocketAddr>,
     /// Apps are reached at `<name>.<apps_domain>`.
     pub apps_domain: String,
     /// Start and watch the router from here; off where it is a unit of its own.
@@ -85,6 +87,7 @@ impl Default for Config {
             api_listen: ([127, 0, 0, 1], 5080).into(),
             api_url: None,
             router_listen: vec![([0, 0, 0, 0], 80).into()],
+            router_listen_tls: Vec::new(),
             apps_domain: "localhost".into(),
             spawn_router: true,
             dyno_ports: (20_000, 29_999),

@@ -65,6 +65,9 @@ struct Serve {
     /// Where the router takes requests; port 0 picks a free one, written to <data>/run/router.addr
     #[arg(long)]
     router_listen: Vec<SocketAddr>,
+    /// Where the router takes requests over TLS
+    #[arg(long)]
+    router_listen_tls: Vec<SocketAddr>,
     /// Apps are reached at <name>.<this>
     #[arg(long)]
     apps_domain: Option<String>,
@@ -84,6 +87,9 @@ struct Router {
     /// Where to take requests
     #[arg(long, required = true)]
     listen: Vec<SocketAddr>,
+    /// Where to take requests over TLS
+    #[arg(long)]
+    listen_tls: Vec<SocketAddr>,
     /// Run as this user once the ports are open
     #[arg(long)]
     uid: Option<u32>,
@@ -126,6 +132,9 @@ impl Serve {
         if !self.router_listen.is_empty() {
             config.router_listen = self.router_listen;
         }
+        if !self.router_listen_tls.is_empty() {
+            config.router_listen_tls = self.router_listen_tls;
+        }
         if let Some(v) = self.apps_domain {
             config.apps_domain = v;
         }
@@ -143,7 +152,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(serve) => serve.settings().and_then(run::agent),
-        Command::Router(r) => run::router(&r.dir, &r.listen, r.uid, r.threads),
+        Command::Router(r) => run::router(&r.dir, &r.listen, &r.listen_tls, r.uid, r.threads),
         Command::Hook { name } => return git::hook::main(&name),
         Command::Ssh { socket, key } => return git::ssh::main(&socket, &key),
         Command::StopAll { data_dir } => run::stop_all(&data_dir),

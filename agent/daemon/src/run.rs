@@ -216,15 +216,20 @@ fn program(name: &str) -> anyhow::Result<PathBuf> {
 pub fn router(
     dir: &Path,
     listen: &[SocketAddr],
+    listen_tls: &[SocketAddr],
     uid: Option<u32>,
     threads: Option<usize>,
 ) -> anyhow::Result<()> {
-    let listeners = listen
-        .iter()
-        .map(|a| {
+    let bind = |addresses: &[SocketAddr]| {
+        let bind = |a: &SocketAddr| {
             std::net::TcpListener::bind(a).with_context(|| format!("can't take requests on {a}"))
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
+        };
+        addresses
+            .iter()
+            .map(bind)
+            .collect::<anyhow::Result<Vec<_>>>()
+    };
+    let (listeners, listeners_tls) = (bind(listen)?, bind(listen_tls)?);
     // Paths are relative from here on: the folders above are closed to the router's own user.
     std::env::set_current_dir(dir).with_context(|| format!("can't enter {}", dir.display()))?;
     if let Some(uid) = uid {
@@ -236,7 +241,7 @@ pub fn router(
     }
     let mut config =
         hokku_router::Config::new("router.sock".into(), "routes.json".into(), "logs".into());
-    config.listeners = listeners;
+    (config.listeners, config.listeners_tls) = (listeners, listeners_tls);
     if let Some(threads) = threads {
         config.threads = threads;
     }

@@ -414,6 +414,10 @@ impl Drop for Ticket {
             bytes: e.bytes,
             protocol: e.protocol,
             https: e.https,
+            tls_version: match &flight.wire.tls {
+                Some(handshake) => handshake.version.name(),
+                None => "unknown",
+            },
         };
         ctx.lines.borrow_mut().add(e.app, &line);
     }

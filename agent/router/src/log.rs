@@ -31,8 +31,10 @@ pub(crate) struct Line<'a> {
     pub bytes: u64,
     /// `http1.0`, `http1.1`, `http2.0`.
     pub protocol: &'static str,
-    /// TLS ended at a trusted peer before us.
+    /// TLS ended here, or at a trusted peer before us.
     pub https: bool,
+    /// `tls1.2`, `tls1.3`, or `unknown` when it ended before us.
+    pub tls_version: &'static str,
 }
 
 impl Line<'_> {
@@ -82,11 +84,13 @@ impl Line<'_> {
         number(out, self.bytes);
         out.extend_from_slice(b" protocol=");
         out.extend_from_slice(self.protocol.as_bytes());
-        out.extend_from_slice(if self.https {
-            b" tls=true tls_version=unknown\n"
+        if self.https {
+            out.extend_from_slice(b" tls=true tls_version=");
+            out.extend_from_slice(self.tls_version.as_bytes());
+            out.push(b'\n');
         } else {
-            b" tls=false\n"
-        });
+            out.extend_from_slice(b" tls=false\n");
+        }
     }
 }
 
@@ -229,6 +233,7 @@ mod tests {
             bytes: 13,
             protocol: "http1.1",
             https: false,
+            tls_version: "unknown",
         }
     }
 
@@ -252,13 +257,14 @@ mod tests {
             status: 503,
             bytes: 0,
             https: true,
+            tls_version: "tls1.3",
             ..line()
         };
         assert_eq!(
             text(&failed),
             "2025-11-24T16:00:00.000042+00:00 heroku[router]: at=error code=H12 desc=\"Request timeout\" method=GET \
              path=\"/a?b=c\" host=my-app.example.com request_id=0123456789abcdef0123 fwd=\"203.0.113.9\" dyno=web.1 \
-             connect=0ms service=30000ms status=503 bytes=0 protocol=http1.1 tls=true tls_version=unknown\n"
+             connect=0ms service=30000ms status=503 bytes=0 protocol=http1.1 tls=true tls_version=tls1.3\n"
         );
         let gone = Line {
             code: Some(code::H27),

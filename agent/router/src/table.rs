@@ -4,6 +4,7 @@
 //! counted) or finds it closed and looks again in the new table.
 
 use crate::dyno::Dyno;
+use crate::trusted::Trusted;
 use hokku_model::route::{AppState, RouteTable};
 use hokku_model::routing::Routing;
 use hokku_model::{AppId, AppName, DynoId};
@@ -17,6 +18,8 @@ use tokio::sync::Notify;
 pub(crate) struct Table {
     pub version: u64,
     hosts: HashMap<Box<str>, Arc<App>>,
+    /// What stands in front of the router.
+    pub trusted: Trusted,
 }
 
 /// One app of the table.
@@ -90,6 +93,7 @@ impl Register {
         Table {
             version: routes.version,
             hosts,
+            trusted: Trusted::new(&routes.front),
         }
     }
 
