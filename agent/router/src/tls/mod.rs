@@ -14,6 +14,8 @@ mod cert;
 mod counts;
 mod server;
 mod shelf;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use accept::{Alpn, Handshake, accept};
 pub use counts::TlsCounts;
