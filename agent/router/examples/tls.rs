@@ -37,10 +37,13 @@ fn router(dir: &Path) -> anyhow::Result<()> {
         dir.join("logs"),
     );
     config.threads = 1;
-    config.listen = vec![([127, 0, 0, 1], 0).into()];
-    let tls = std::net::TcpListener::bind("127.0.0.1:0")?;
-    std::fs::write(dir.join("port"), tls.local_addr()?.to_string())?;
-    config.listeners_tls = vec![tls];
+    let bind = |name: &str| -> anyhow::Result<_> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        std::fs::write(dir.join(name), listener.local_addr()?.to_string())?;
+        Ok(vec![listener])
+    };
+    config.listeners = bind("plain")?;
+    config.listeners_tls = bind("tls")?;
     hokku_router::serve(config)
 }
 
@@ -90,7 +93,7 @@ impl Rig {
         while std::os::unix::net::UnixStream::connect(dir.path().join("router.sock")).is_err() {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let address = std::fs::read_to_string(dir.path().join("port"))?.parse()?;
+        let address = std::fs::read_to_string(dir.path().join("tls"))?.parse()?;
         Ok(Rig {
             dir,
             child,
@@ -205,6 +208,11 @@ fn client(
 }
 
 fn measure() -> anyhow::Result<()> {
+    println!(
+        "a TLS stream is {} bytes, without its buffers",
+        size_of::<tokio_rustls::server::TlsStream<tokio::net::TcpStream>>()
+    );
+    idle()?;
     for (kind, rsa) in [("ECDSA P-256", false), ("RSA 2048", true)] {
         let rig = Rig::start(rsa)?;
         for (name, version, kx) in [
@@ -225,7 +233,6 @@ fn measure() -> anyhow::Result<()> {
             }
         }
     }
-    idle()?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
@@ -236,10 +243,21 @@ fn measure() -> anyhow::Result<()> {
 fn idle() -> anyhow::Result<()> {
     let rig = Rig::start(false)?;
     let config = Arc::new(client(&rig, &version::TLS13, aws_lc_rs::kx_group::X25519)?);
-    let open = |n: usize| -> anyhow::Result<Vec<_>> {
+    held(&rig, "TLS", || rig.connect(&config))?;
+    let rig = Rig::start(false)?;
+    let plain = std::fs::read_to_string(rig.dir.path().join("plain"))?;
+    held(&rig, "plain", || Ok(TcpStream::connect(&plain)?))
+}
+
+fn held<S: Read + Write>(
+    rig: &Rig,
+    what: &str,
+    connect: impl Fn() -> anyhow::Result<S>,
+) -> anyhow::Result<()> {
+    let open = |n: usize| -> anyhow::Result<Vec<S>> {
         let ask = format!("GET {RELEASE_PATH} HTTP/1.1\r\nHost: a.test\r\n\r\n");
         let one = |_| {
-            let mut stream = rig.connect(&config)?;
+            let mut stream = connect()?;
             stream.write_all(ask.as_bytes())?;
             let mut answer = [0; 4096];
             let n = stream.read(&mut answer)?;
@@ -251,8 +269,8 @@ fn idle() -> anyhow::Result<()> {
     let _first = open(200)?;
     let before = rig.rss_kb()?;
     let held = open(IDLE)?;
-    let each = (rig.rss_kb()? - before) as f64 / held.len() as f64;
-    println!("{} idle TLS connections: {each:.1} KB each", held.len());
+    let each = (rig.rss_kb()?.saturating_sub(before)) as f64 / held.len() as f64;
+    println!("{} idle {what} connections: {each:.1} KB each", held.len());
     Ok(())
 }
 
