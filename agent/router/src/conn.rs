@@ -53,6 +53,7 @@ async fn live(
         key: ctx.wires.borrow_mut().insert(wire.clone()),
         ctx: ctx.clone(),
     };
+    ctx.wake_sweep();
     run(listed, ClientIo::new(stream, wire.clone(), counted), wire).await;
 }
 

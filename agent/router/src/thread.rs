@@ -79,6 +79,12 @@ impl Ctx {
         self.coarse.get()
     }
 
+    /// There is something to sweep again: a connection that was greeted long after it was handed over may find the sweep
+    /// asleep.
+    pub fn wake_sweep(&self) {
+        self.busy.notify_one();
+    }
+
     pub fn is_stopping(&self) -> bool {
         self.stopping.get()
     }

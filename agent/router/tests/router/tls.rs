@@ -453,3 +453,19 @@ async fn websockets_pass_through_tls() {
         "{line}"
     );
 }
+
+/// Deadlines of a connection hold although its handshake took longer than the sweep stays awake.
+#[tokio::test]
+async fn slow_handshakes_do_not_escape_the_deadlines() {
+    let (rig, _d, ca) = ready(Limits {
+        keep_alive: ms(100),
+        ..short()
+    })
+    .await;
+    let stream = TcpStream::connect(tls_addr(&rig)).await.unwrap();
+    // the sweep finds nothing to do and sleeps
+    tokio::time::sleep(ms(100)).await;
+    let name = ServerName::try_from("a.test").unwrap();
+    let stream = ca.connector().connect(name, stream).await.unwrap();
+    Client::over(stream).waits_for_end().await;
+}
