@@ -30,6 +30,8 @@ pub struct Config {
     /// answers `/.well-known/hokku/health` on `router_listen` in any case.
     #[serde(deserialize_with = "local")]
     pub health_listen: Option<SocketAddr>,
+    /// Where the router takes requests over TLS; nowhere by default.
+    pub router_listen_tls: Vec<SocketAddr>,
     /// Apps are reached at `<name>.<apps_domain>`.
     pub apps_domain: String,
     /// Start and watch the router from here; off where it is a unit of its own.
@@ -96,6 +98,7 @@ impl Default for Config {
             router_listen: vec![([0, 0, 0, 0], 80).into()],
             metrics_listen: None,
             health_listen: None,
+            router_listen_tls: Vec::new(),
             apps_domain: "localhost".into(),
             spawn_router: true,
             dyno_ports: (20_000, 29_999),

@@ -65,6 +65,9 @@ struct Serve {
     /// Where the router takes requests; port 0 picks a free one, written to <data>/run/router.addr
     #[arg(long)]
     router_listen: Vec<SocketAddr>,
+    /// Where the router takes requests over TLS
+    #[arg(long)]
+    router_listen_tls: Vec<SocketAddr>,
     /// Apps are reached at <name>.<this>
     #[arg(long)]
     apps_domain: Option<String>,
@@ -84,6 +87,9 @@ struct Router {
     /// Where to take requests
     #[arg(long, required = true)]
     listen: Vec<SocketAddr>,
+    /// Where to take requests over TLS
+    #[arg(long)]
+    listen_tls: Vec<SocketAddr>,
     /// Run as this user once the ports are open
     #[arg(long)]
     uid: Option<u32>,
@@ -132,6 +138,9 @@ impl Serve {
         if !self.router_listen.is_empty() {
             config.router_listen = self.router_listen;
         }
+        if !self.router_listen_tls.is_empty() {
+            config.router_listen_tls = self.router_listen_tls;
+        }
         if let Some(v) = self.apps_domain {
             config.apps_domain = v;
         }
@@ -150,7 +159,8 @@ fn main() -> ExitCode {
     let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(serve) => serve.settings().and_then(run::agent),
         Command::Router(r) => {
-            run::router(&r.dir, &r.listen, (r.metrics, r.health), r.uid, r.threads)
+            let asides = (r.metrics, r.health);
+            run::router(&r.dir, (&r.listen, &r.listen_tls), asides, r.uid, r.threads)
         }
         Command::Hook { name } => return git::hook::main(&name),
         Command::Ssh { socket, key } => return git::ssh::main(&socket, &key),

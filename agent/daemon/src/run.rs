@@ -215,17 +215,21 @@ fn program(name: &str) -> anyhow::Result<PathBuf> {
 /// The ports are taken, the folder can't be used.
 pub fn router(
     dir: &Path,
-    listen: &[SocketAddr],
+    (listen, listen_tls): (&[SocketAddr], &[SocketAddr]),
     (metrics, health): (Option<SocketAddr>, Option<SocketAddr>),
     uid: Option<u32>,
     threads: Option<usize>,
 ) -> anyhow::Result<()> {
-    let listeners = listen
-        .iter()
-        .map(|a| {
+    let bind = |addresses: &[SocketAddr]| {
+        let bind = |a: &SocketAddr| {
             std::net::TcpListener::bind(a).with_context(|| format!("can't take requests on {a}"))
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
+        };
+        addresses
+            .iter()
+            .map(bind)
+            .collect::<anyhow::Result<Vec<_>>>()
+    };
+    let (listeners, listeners_tls) = (bind(listen)?, bind(listen_tls)?);
     // Paths are relative from here on: the folders above are closed to the router's own user.
     std::env::set_current_dir(dir).with_context(|| format!("can't enter {}", dir.display()))?;
     if let Some(uid) = uid {
@@ -237,7 +241,7 @@ pub fn router(
     }
     let mut config =
         hokku_router::Config::new("router.sock".into(), "routes.json".into(), "logs".into());
-    config.listeners = listeners;
+    (config.listeners, config.listeners_tls) = (listeners, listeners_tls);
     config.metrics = Some("metrics.sock".into());
     config.metrics_listen = metrics;
     config.health_listen = health;

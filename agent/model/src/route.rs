@@ -68,7 +68,8 @@ pub struct CertTable {
 /// One certificate with its key.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cert {
-    /// Host names it is for, lower case, `*.example.com` for one level.
+    /// Host names it is for, lower case, `*.example.com` for one level. The name `*` besides, or alone, makes it the one
+    /// for clients that name no host, or one that no certificate is for; of several the newest.
     pub names: Vec<String>,
     /// The chain, leaf first, as PEM.
     pub chain: String,

@@ -10,16 +10,25 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
+/// What a listening socket's clients speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// HTTP.
+    Plain,
+    /// HTTP within TLS.
+    Tls,
+}
+
 /// Accepts until `stop` says true. `limit`: connections at once over all threads.
 pub(crate) async fn accept_all(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, Via)>,
     threads: Vec<Handle>,
     limit: usize,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let threads = Rc::new(threads);
     let mut tasks = tokio::task::JoinSet::new();
-    for listener in listeners {
+    for (listener, via) in listeners {
         listener.set_nonblocking(true)?;
         // SAFETY: the std listener owns its descriptor, always returns the same one, and closes it only when the AsyncFd
         // drops it, which deregisters first.
@@ -27,7 +36,7 @@ pub(crate) async fn accept_all(
         let (threads, mut stop) = (threads.clone(), stop.clone());
         tasks.spawn_local(async move {
             tokio::select! {
-                () = accept_one(&listener, &threads, limit) => {}
+                () = accept_one(&listener, via, &threads, limit) => {}
                 // a lost sender means stop as well
                 _ = stop.wait_for(|s| *s) => {}
             }
@@ -37,7 +46,7 @@ pub(crate) async fn accept_all(
     Ok(())
 }
 
-async fn accept_one(listener: &AsyncFd<TcpListener>, threads: &[Handle], limit: usize) {
+async fn accept_one(listener: &AsyncFd<TcpListener>, via: Via, threads: &[Handle], limit: usize) {
     loop {
         while threads
             .iter()
@@ -51,7 +60,7 @@ async fn accept_one(listener: &AsyncFd<TcpListener>, threads: &[Handle], limit: 
             return;
         };
         match ready.try_io(|l| l.get_ref().accept()) {
-            Ok(Ok((stream, peer))) => hand_over(stream, peer, threads).await,
+            Ok(Ok((stream, peer))) => hand_over(stream, peer, via, threads).await,
             Ok(Err(e)) => {
                 // the client that left before it was served is no reason to pause
                 if e.kind() != io::ErrorKind::ConnectionAborted
@@ -68,7 +77,7 @@ async fn accept_one(listener: &AsyncFd<TcpListener>, threads: &[Handle], limit: 
     }
 }
 
-async fn hand_over(stream: TcpStream, peer: SocketAddr, threads: &[Handle]) {
+async fn hand_over(stream: TcpStream, peer: SocketAddr, via: Via, threads: &[Handle]) {
     let fewest = threads.iter().min_by_key(|t| t.connections.load(Relaxed));
     let Some(thread) = fewest else { return };
     if stream.set_nonblocking(true).is_ok() {
@@ -76,7 +85,7 @@ async fn hand_over(stream: TcpStream, peer: SocketAddr, threads: &[Handle]) {
         // a thread that is gone has closed its side
         let _ = thread
             .orders
-            .send(Order::Serve(stream, peer, counted))
+            .send(Order::Serve(stream, peer, via, counted))
             .await;
     }
 }

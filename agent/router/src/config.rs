@@ -10,9 +10,14 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Listening sockets that are already bound, used besides `listen`.
     pub listeners: Vec<TcpListener>,
+    /// Addresses to listen on for TLS.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Listening sockets for TLS that are already bound, used besides `listen_tls`.
+    pub listeners_tls: Vec<TcpListener>,
     /// The Unix socket for the agent. Created with mode 0600; a stale one is removed.
     pub control: PathBuf,
-    /// The file with the last table, read at start and replaced (write, sync, rename) with each new table.
+    /// The file with the last table, read at start and replaced (write, sync, rename) with each new table. The last
+    /// certificates are beside it, in `certs.json`.
     pub snapshot: PathBuf,
     /// The folder of the request logs: `<app id>.log`, and `none.log` for requests of no app.
     pub logs: PathBuf,
@@ -37,6 +42,8 @@ impl Config {
         Config {
             listen: Vec::new(),
             listeners: Vec::new(),
+            listen_tls: Vec::new(),
+            listeners_tls: Vec::new(),
             control,
             snapshot,
             logs,
@@ -53,6 +60,8 @@ impl Config {
 /// Times and counts.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// For a TLS handshake, and for a PROXY header before it.
+    pub handshake: Duration,
     /// To read a request's head, from its first byte.
     pub head: Duration,
     /// A client connection may be idle between requests; longer than the 60 s of load balancers.
@@ -88,6 +97,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
             keep_alive: Duration::from_secs(95),
             boot: Duration::from_secs(75),

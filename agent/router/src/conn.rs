@@ -1,8 +1,11 @@
-//! One client connection from its first byte to its last: which protocol it speaks, and the server that runs it.
+//! One client connection from its first byte to its last: who speaks and how it is greeted (PROXY header, TLS), which
+//! protocol it speaks, and the server that runs it.
 
-use crate::forward;
+use crate::accept::Via;
+use crate::proxy_protocol::Header;
 use crate::thread::Ctx;
-use crate::wire::{ClientIo, Counted, Wire};
+use crate::wire::{ClientIo, Counted, Io, Wire};
+use crate::{forward, proxy_protocol, tls};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -11,24 +14,84 @@ use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// A whole head may be as long as this.
 const HEAD_MAX: usize = 128 * 1024;
 
 /// Begins to serve a client on this thread.
-pub(crate) fn serve(ctx: &Rc<Ctx>, stream: TcpStream, peer: SocketAddr, counted: Counted) {
-    let local_port = stream.local_addr().map_or(80, |a| a.port());
+pub(crate) fn serve(
+    ctx: &Rc<Ctx>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    via: Via,
+    counted: Counted,
+) {
     let opened = stream
         .set_nodelay(true)
         .and_then(|()| tokio::net::TcpStream::from_std(stream));
     let Ok(stream) = opened else { return };
-    let wire = Wire::new(&stream, peer, local_port);
+    tokio::task::spawn_local(live(ctx.clone(), stream, peer, via, counted));
+}
+
+async fn live(
+    ctx: Rc<Ctx>,
+    stream: tokio::net::TcpStream,
+    peer: SocketAddr,
+    via: Via,
+    counted: Counted,
+) {
+    let greeted = tokio::select! {
+        biased;
+        greeted = greet(&ctx, stream, peer, via) => greeted,
+        () = ctx.stop.notified() => return,
+    };
+    let Some((stream, wire)) = greeted else {
+        return;
+    };
     let listed = Listed {
         key: ctx.wires.borrow_mut().insert(wire.clone()),
         ctx: ctx.clone(),
     };
-    let io = ClientIo::new(stream, wire.clone(), counted);
-    tokio::task::spawn_local(run(listed, io, wire));
+    ctx.wake_sweep();
+    run(listed, ClientIo::new(stream, wire.clone(), counted), wire).await;
+}
+
+/// What comes before HTTP: the PROXY header of those who send one, then TLS. `None`: there is nobody to serve.
+async fn greet(
+    ctx: &Ctx,
+    stream: tokio::net::TcpStream,
+    peer: SocketAddr,
+    via: Via,
+) -> Option<(Io, Arc<Wire>)> {
+    let deadline = Instant::now() + ctx.shared.limits.handshake;
+    let mut client = peer;
+    let mut port = stream.local_addr().map_or(80, |a| a.port());
+    let announced = ctx.shared.routes.load().sends_proxy_header(peer.ip());
+    if announced {
+        match proxy_protocol::read_header(&stream, deadline).await {
+            Ok(Header::Proxied { client: c, server }) => (client, port) = (c, server.port()),
+            Ok(Header::Own) => {}
+            Err(fault) => {
+                proxy_protocol::complain(peer, &fault);
+                return None;
+            }
+        }
+    }
+    if via == Via::Plain {
+        let wire = Wire::new(&stream, client, port, None);
+        return Some((Io::Plain(stream), wire));
+    }
+    match tls::accept(&ctx.shared.tls, stream, deadline).await {
+        Ok((stream, handshake)) => {
+            let wire = Wire::new(stream.get_ref().0, client, port, Some(handshake));
+            Some((Io::Tls(Box::new(stream)), wire))
+        }
+        Err(why) => {
+            tracing::debug!("no TLS with {client}: {why:?}");
+            None
+        }
+    }
 }
 
 /// Keeps the connection in the thread's list for the sweep.
@@ -46,7 +109,7 @@ impl Drop for Listed {
 async fn run(listed: Listed, mut io: ClientIo, wire: Arc<Wire>) {
     let ctx = &listed.ctx;
     let h2 = tokio::select! {
-        h2 = io.speaks_h2() => h2,
+        h2 = io.speaks_h2(wire.tls.as_ref()) => h2,
         () = ctx.stop.notified() => return,
     };
     match h2 {

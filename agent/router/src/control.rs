@@ -8,7 +8,7 @@ use crate::snapshot;
 use crate::table::{Register, all_targets};
 use crate::thread::{Handle, Order, Shared};
 use anyhow::Context;
-use hokku_model::route::{RouteTable, RouterOrder, RouterReport};
+use hokku_model::route::{CertTable, RouteTable, RouterOrder, RouterReport};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
@@ -22,6 +22,7 @@ use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// An agent that does not read its reports for so long is given up.
@@ -61,6 +62,9 @@ pub(crate) fn bind_socket(path: &Path) -> anyhow::Result<std::os::unix::net::Uni
     Ok(fd.into())
 }
 
+/// Tables of certificates read at once; they wait for each other. With more no order is taken until one is read.
+const READING_MAX: usize = 4;
+
 /// What a connection said.
 enum Heard {
     Order(u64, RouterOrder),
@@ -85,12 +89,15 @@ pub(crate) struct Control {
     pub threads: Vec<Handle>,
     pub register: Register,
     pub snapshot: snapshot::Writer,
+    pub certs: Arc<snapshot::Writer>,
     pub listen: Vec<SocketAddr>,
     /// Rung when a closed dyno has nothing in flight any more.
     pub empty: Arc<Notify>,
     session: Option<Session>,
     sessions: u64,
     drains: Drains,
+    /// Tables of certificates that are being read, each until its report.
+    reading: JoinSet<RouterReport>,
 }
 
 impl Control {
@@ -99,6 +106,7 @@ impl Control {
         threads: Vec<Handle>,
         register: Register,
         snapshot: snapshot::Writer,
+        certs: snapshot::Writer,
         listen: Vec<SocketAddr>,
         empty: Arc<Notify>,
     ) -> Control {
@@ -108,11 +116,13 @@ impl Control {
             threads,
             register,
             snapshot,
+            certs: Arc::new(certs),
             listen,
             empty,
             session: None,
             sessions: 0,
             drains,
+            reading: JoinSet::new(),
         }
     }
 
@@ -132,11 +142,15 @@ impl Control {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 },
-                Some(said) = heard.recv() => match said {
+                Some(said) = heard.recv(), if self.reading.len() < READING_MAX => match said {
                     Heard::Order(number, order) if self.is_current(number) => self.obey(order).await,
                     Heard::Gone(number) if self.is_current(number) => self.session = None,
                     // of a connection that was replaced
                     _ => {}
+                },
+                // of one that panicked the runtime has told
+                Some(read) = self.reading.join_next() => if let Ok(report) = read {
+                    self.report(report).await;
                 },
                 () = empty.notified() => {}
                 () = async { sleep_until(wake_at.unwrap_or_else(Instant::now)).await }, if wake_at.is_some() => {}
@@ -183,16 +197,7 @@ impl Control {
     async fn obey(&mut self, order: RouterOrder) {
         match order {
             RouterOrder::Table { table } => self.take(table).await,
-            RouterOrder::Certs { certs } => {
-                let refused = certs
-                    .certs
-                    .iter()
-                    .map(|c| format!("{}: this router ends no TLS", c.names.join(", ")));
-                let refused = refused.collect();
-                let version = certs.version;
-                self.report(RouterReport::CertsApplied { version, refused })
-                    .await;
-            }
+            RouterOrder::Certs { certs } => self.read_certs(certs),
             RouterOrder::Drain { dyno, deadline_ms } => {
                 self.register.close(dyno);
                 // a year is as good as for ever, and no overflow
@@ -200,6 +205,21 @@ impl Control {
                 self.drains.order(dyno, Instant::now() + wait);
             }
         }
+    }
+
+    /// Reads certificates on a thread of their own, because thousands take a while and routes must not wait for that.
+    fn read_certs(&mut self, table: CertTable) {
+        let (tls, file) = (self.shared.tls.clone(), self.certs.clone());
+        self.reading.spawn_blocking(move || {
+            let taken = tls.take(&table);
+            if taken.fresh {
+                file.store(&table);
+            }
+            RouterReport::CertsApplied {
+                version: taken.version,
+                refused: taken.refused,
+            }
+        });
     }
 
     async fn take(&mut self, routes: RouteTable) {

@@ -116,7 +116,11 @@ mod tests {
             apps: [(AppId(1), app)].into(),
             ..RouteTable::default()
         };
-        let mut register = Register::new(Default::default(), crate::affinity::Key::fresh(), crate::metrics::Metrics::new());
+        let mut register = Register::new(
+            Default::default(),
+            crate::affinity::Key::fresh(),
+            crate::metrics::Metrics::new(),
+        );
         let table = register.build(&routes);
         let claim = table.find("a", "/").unwrap().targets[0].claim().unwrap();
         register.close_missing(&RouteTable::default());

@@ -454,7 +454,7 @@ impl Drop for Ticket {
             bytes: e.bytes,
             protocol: e.protocol,
             https: e.https,
-            tls_version: None,
+            tls_version: flight.wire.tls.as_ref().map(|t| t.version.name()),
         };
         ctx.lines.borrow_mut().add(e.app, &line);
     }

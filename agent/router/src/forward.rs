@@ -147,6 +147,18 @@ fn admit(
             "The only expectation taken is \"100-continue\".",
         ));
     }
+    if version == Version::HTTP_2
+        && let Some(handshake) = &wire.tls
+        && ctx
+            .shared
+            .tls
+            .is_misdirected(handshake.sni.as_deref(), &host)
+    {
+        return Err(Refusal::bad(
+            StatusCode::MISDIRECTED_REQUEST,
+            "This connection was opened for another host, whose certificate is not for this one.",
+        ));
+    }
     let local = wire.peer.ip().to_canonical().is_loopback();
     if local
         && request.uri().path() == RELEASE_PATH

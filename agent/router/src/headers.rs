@@ -96,9 +96,9 @@ pub(crate) fn prepare_request(
     let fwd = appended(headers, &FORWARDED_FOR, &wire.peer_text);
     headers.insert(FORWARDED_FOR, fwd.clone());
     let proto = headers.remove(FORWARDED_PROTO).filter(|_| trusted);
-    let https = proto
-        .as_ref()
-        .is_some_and(|p| p.as_bytes().eq_ignore_ascii_case(b"https"));
+    let https = proto.as_ref().map_or(wire.tls.is_some(), |p| {
+        p.as_bytes().eq_ignore_ascii_case(b"https")
+    });
     headers.insert(
         FORWARDED_PROTO,
         HeaderValue::from_static(if https { "https" } else { "http" }),
@@ -107,7 +107,7 @@ pub(crate) fn prepare_request(
         .remove(FORWARDED_PORT)
         .filter(|p| trusted && is_port(p.as_bytes()));
     let port = port.unwrap_or_else(|| {
-        if https {
+        if https && wire.tls.is_none() {
             HeaderValue::from_static("443")
         } else {
             wire.port_text.clone()

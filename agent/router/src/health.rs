@@ -180,7 +180,12 @@ mod tests {
             apps: apps.collect(),
             ..RouteTable::default()
         };
-        Register::new(Arc::default(), crate::affinity::Key::fresh(), Metrics::new()).build(&routes)
+        Register::new(
+            Arc::default(),
+            crate::affinity::Key::fresh(),
+            Metrics::new(),
+        )
+        .build(&routes)
     }
 
     fn ask(table: &Table, front: &Front, query: Option<&str>) -> (u16, serde_json::Value) {

@@ -10,7 +10,7 @@
 //! One acceptor hands connections to threads that share nothing but the table (`accept`, `thread`). A request goes
 //! through `conn` (HTTP/1 or 2), `framing`, `headers`, `client`, `table` (`hosts`, `path`, `prefix`), `rules`, `pick`,
 //! `affinity`, `pool`, `forward`, `compress`, `body`; or
-//! `upgrade` when it becomes a tunnel. `flight` holds its deadlines and writes its line to `log`. `control` and `drain` are the agent's
+//! `upgrade` when it becomes a tunnel. Before that `proxy_protocol` and `tls` greet the client. `flight` holds its deadlines and writes its line to `log`. `control` and `drain` are the agent's
 //! side; `snapshot` keeps the table over a restart.
 
 mod accept;
@@ -34,14 +34,14 @@ mod flight;
 mod forward;
 mod framing;
 mod headers;
-mod hosts;
-mod nets;
 #[allow(dead_code, reason = "the data path asks it next")]
 mod health;
+mod hosts;
 mod lines;
 mod log;
 mod logfile;
 mod metrics;
+mod nets;
 #[allow(dead_code, reason = "the data path asks for an app's own pages next")]
 mod page;
 mod path;
@@ -49,6 +49,7 @@ mod pick;
 mod plain;
 mod pool;
 mod prefix;
+mod proxy_protocol;
 #[allow(dead_code, reason = "the rooms that answer by themselves come next")]
 mod reply;
 #[allow(dead_code, reason = "the rooms that answer by themselves come next")]
@@ -62,12 +63,15 @@ mod spent;
 #[allow(dead_code, reason = "the data path takes them up next")]
 mod table;
 mod thread;
+mod tls;
 mod upgrade;
 mod websocket;
 mod wire;
 
 pub use config::{Config, Limits};
+pub use tls::TlsCounts;
 
+use accept::Via;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -83,6 +87,8 @@ const LOG_QUEUE: usize = 256;
 /// A router that runs on threads of its own.
 pub struct Router {
     listen: Vec<SocketAddr>,
+    listen_tls: Vec<SocketAddr>,
+    tls: Arc<tls::Tls>,
     threads: Vec<(thread::Handle, JoinHandle<()>)>,
     stop_accepting: watch::Sender<bool>,
     acceptor: JoinHandle<()>,
@@ -127,10 +133,13 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
 pub fn start(config: Config) -> anyhow::Result<Router> {
     raise_file_limit();
     let listeners = bind(&config)?;
-    let listen: Vec<_> = listeners
-        .iter()
-        .map(TcpListener::local_addr)
-        .collect::<Result<_, _>>()?;
+    let at = |wanted: Via| {
+        let found = listeners.iter().filter(|(_, via)| *via == wanted);
+        found
+            .map(|(l, _)| l.local_addr())
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let (listen, listen_tls) = (at(Via::Plain)?, at(Via::Tls)?);
     std::fs::create_dir_all(&config.logs).with_context(|| {
         format!(
             "the folder of the request logs, {}, cannot be made",
@@ -144,7 +153,13 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
     let metrics = metrics::Metrics::new();
     let key = affinity::Key::load(&config.snapshot.with_file_name("affinity.key"));
     let mut register = table::Register::new(empty.clone(), key, metrics.clone());
-    let stored = snapshot::load(&config.snapshot);
+    let stored = snapshot::load(&config.snapshot, "route");
+    let tls = Arc::new(tls::Tls::new()?);
+    let certs_file = config.snapshot.with_file_name("certs.json");
+    let taken = tls.take(&snapshot::load(&certs_file, "certificate"));
+    for refused in &taken.refused {
+        tracing::warn!("a stored certificate cannot be used: {refused}");
+    }
     let routes = ArcSwap::from_pointee(register.build(&stored));
     let limit = config.limits.connections;
     let shared = Arc::new(thread::Shared {
@@ -153,6 +168,7 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
         trust_loopback: config.trust_loopback_forwarded,
         metrics,
         draining: AtomicBool::new(false),
+        tls: tls.clone(),
     });
 
     let (lines, batches) = std::sync::mpsc::sync_channel(LOG_QUEUE);
@@ -168,14 +184,17 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
     drop(lines);
     let handles: Vec<_> = threads.iter().map(|(h, _)| h.clone()).collect();
 
-    let snapshot =
-        snapshot::Writer::start(config.snapshot).context("starting the snapshot thread")?;
+    let snapshot = snapshot::Writer::start(config.snapshot, "route")
+        .context("starting the snapshot thread")?;
+    let certs = snapshot::Writer::start(certs_file, "certificate")
+        .context("starting the snapshot thread of the certificates")?;
     let asides = aside::start(aside, shared.clone(), handles.clone())?;
     let control = control::Control::new(
         shared.clone(),
         handles.clone(),
         register,
         snapshot,
+        certs,
         listen.clone(),
         empty,
     );
@@ -194,6 +213,8 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
     })?;
     Ok(Router {
         listen,
+        listen_tls,
+        tls,
         threads,
         stop_accepting,
         acceptor,
@@ -214,6 +235,16 @@ impl Router {
     /// Where metrics and health are answered over TCP, as far as that was asked for.
     pub fn asides(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
         (self.asides.metrics, self.asides.health)
+    }
+
+    /// Where it takes requests over TLS.
+    pub fn listen_tls(&self) -> &[SocketAddr] {
+        &self.listen_tls
+    }
+
+    /// How TLS handshakes went so far.
+    pub fn tls_counts(&self) -> TlsCounts {
+        self.tls.counts()
     }
 
     /// Takes no more connections, lets what is in flight finish within [`Limits::stop`], and waits for that. WebSockets
@@ -248,20 +279,25 @@ impl Router {
     }
 }
 
-fn bind(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
+fn bind(config: &Config) -> anyhow::Result<Vec<(TcpListener, Via)>> {
     let mut all = Vec::new();
-    for given in &config.listeners {
-        all.push(
-            given
+    let ways = [
+        (&config.listeners, &config.listen, Via::Plain),
+        (&config.listeners_tls, &config.listen_tls, Via::Tls),
+    ];
+    for (bound, addresses, via) in ways {
+        for given in bound {
+            let listener = given
                 .try_clone()
-                .context("a listening socket that was handed over cannot be used")?,
-        );
-    }
-    for address in &config.listen {
-        let listener = TcpListener::bind(address).with_context(|| {
-            format!("{address} cannot be listened on: is another server using the port?")
-        })?;
-        all.push(listener);
+                .context("a listening socket that was handed over cannot be used")?;
+            all.push((listener, via));
+        }
+        for address in addresses {
+            let listener = TcpListener::bind(address).with_context(|| {
+                format!("{address} cannot be listened on: is another server using the port?")
+            })?;
+            all.push((listener, via));
+        }
     }
     anyhow::ensure!(
         !all.is_empty(),

@@ -257,13 +257,14 @@ mod tests {
             status: 503,
             bytes: 0,
             https: true,
+            tls_version: Some("tls1.3"),
             ..line()
         };
         assert_eq!(
             text(&failed),
             "2025-11-24T16:00:00.000042+00:00 heroku[router]: at=error code=H12 desc=\"Request timeout\" method=GET \
              path=\"/a?b=c\" host=my-app.example.com request_id=0123456789abcdef0123 fwd=\"203.0.113.9\" dyno=web.1 \
-             connect=0ms service=30000ms status=503 bytes=0 protocol=http1.1 tls=true tls_version=unknown\n"
+             connect=0ms service=30000ms status=503 bytes=0 protocol=http1.1 tls=true tls_version=tls1.3\n"
         );
         let gone = Line {
             code: Some(code::H27),

@@ -71,6 +71,11 @@ impl Table {
         self.hosts.find(host, path).or(self.default_app.as_ref())
     }
 
+    /// Do this peer's connections begin with a PROXY header?
+    pub fn sends_proxy_header(&self, peer: std::net::IpAddr) -> bool {
+        self.front.proxy_protocol && self.trusted.contains(peer)
+    }
+
     /// The app of a host's root.
     pub fn find_by_host(&self, host: &str) -> Option<&Arc<App>> {
         self.find(host, "/")

@@ -1,5 +1,6 @@
 //! One serving thread: its runtime, what it owns alone, and the orders it takes from acceptor and control loop.
 
+use crate::accept::Via;
 use crate::compress::Press;
 use crate::config::Limits;
 use crate::flight::Flight;
@@ -9,6 +10,7 @@ use crate::pick::Dice;
 use crate::pool::Pool;
 use crate::slots::Slots;
 use crate::table::Table;
+use crate::tls::Tls;
 use crate::wire::{Counted, Wire};
 use crate::{clock, conn};
 use arc_swap::ArcSwap;
@@ -30,12 +32,13 @@ pub(crate) struct Shared {
     pub metrics: Arc<Metrics>,
     /// The router is about to end: load balancers are told.
     pub draining: AtomicBool,
+    pub tls: Arc<Tls>,
 }
 
 /// Orders to a thread.
 pub(crate) enum Order {
     /// Serve this client.
-    Serve(TcpStream, SocketAddr, Counted),
+    Serve(TcpStream, SocketAddr, Via, Counted),
     /// There is a new table; answer when nothing here goes by the old one.
     Look(oneshot::Sender<()>),
     /// Ask this dyno's tunnels to close.
@@ -80,6 +83,12 @@ impl Ctx {
     /// Milliseconds, as of the last sweep.
     pub fn coarse_ms(&self) -> u64 {
         self.coarse.get()
+    }
+
+    /// There is something to sweep again: a connection that was greeted long after it was handed over may find the sweep
+    /// asleep.
+    pub fn wake_sweep(&self) {
+        self.busy.notify_one();
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -182,9 +191,9 @@ async fn live(ctx: Rc<Ctx>, mut inbox: mpsc::Receiver<Order>) {
 
 fn obey(ctx: &Rc<Ctx>, order: Order) {
     match order {
-        Order::Serve(stream, peer, counted) => {
+        Order::Serve(stream, peer, via, counted) => {
             ctx.busy.notify_one();
-            conn::serve(ctx, stream, peer, counted);
+            conn::serve(ctx, stream, peer, via, counted);
         }
         Order::Look(seen) => {
             ctx.pool.borrow_mut().sweep(&ctx.shared.limits);

@@ -7,7 +7,7 @@ use crate::flight::{Flight, Phase, Ticket, Verdict};
 use crate::headers;
 use crate::pool::AppIo;
 use crate::websocket::{CLOSE_TO_APP, CLOSE_TO_CLIENT, Frames};
-use crate::wire::ClientIo;
+use crate::wire::{ClientIo, Io};
 use bytes::Bytes;
 use hokku_model::code;
 use http::{Response, Version, header};
@@ -16,8 +16,9 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Bytes moved per read.
@@ -54,20 +55,20 @@ async fn run(mut ticket: Ticket, on_client: OnUpgrade, on_app: OnUpgrade, websoc
     let Ok(Ok((client, app))) = flight.until(both).await else {
         return;
     };
-    let (Some((client, from_client)), Some((app, from_app))) =
+    let (Some((mut client, from_client)), Some((mut app, from_app))) =
         (open::<ClientIo>(client), open::<AppIo>(app))
     else {
         return ticket.fail(code::H99);
     };
-    keep_alive(&client.stream);
+    keep_alive(client.stream.socket());
     let mut down = Direction::new(from_app, websocket, CLOSE_TO_CLIENT);
     let mut up = Direction::new(from_client, websocket, CLOSE_TO_APP);
     let end = poll_fn(|cx| {
         poll_tunnel(
             cx,
             &flight,
-            (&client.stream, &mut up),
-            (&app.stream, &mut down),
+            (&mut client.stream, &mut up),
+            (&mut app.stream, &mut down),
         )
     })
     .await;
@@ -170,8 +171,8 @@ enum Failed {
 fn poll_tunnel(
     cx: &mut Context<'_>,
     flight: &Flight,
-    (client, up): (&TcpStream, &mut Direction),
-    (app, down): (&TcpStream, &mut Direction),
+    (client, up): (&mut Io, &mut Direction),
+    (app, down): (&mut TcpStream, &mut Direction),
 ) -> Poll<End> {
     if let Some(verdict) = flight.verdict() {
         return Poll::Ready(End::Verdict(verdict));
@@ -219,56 +220,57 @@ fn poll_tunnel(
 /// Moves what can be moved; true when there may be more at once.
 fn poll_direction(
     cx: &mut Context<'_>,
-    from: &TcpStream,
-    to: &TcpStream,
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
     d: &mut Direction,
 ) -> Result<bool, Failed> {
+    let (mut from, mut to) = (Pin::new(from), Pin::new(to));
     for _ in 0..TURNS {
         while !d.pending.is_empty() {
-            match to.poll_write_ready(cx) {
+            match to.as_mut().poll_write(cx, &d.pending) {
                 Poll::Pending => return Ok(false),
-                Poll::Ready(Err(_)) => return Err(Failed::Writing),
-                Poll::Ready(Ok(())) => {}
-            }
-            match to.try_write(&d.pending) {
-                Ok(n) => drop(d.pending.drain(..n)),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Err(Failed::Writing),
+                Poll::Ready(Ok(n)) if n > 0 => drop(d.pending.drain(..n)),
+                Poll::Ready(_) => return Err(Failed::Writing),
             }
         }
         d.pending = Vec::new();
-        if d.ended {
-            if !d.shut {
-                d.shut = true;
-                // an error means that the other side has closed already
-                let _ = nix::sys::socket::shutdown(
-                    std::os::fd::AsRawFd::as_raw_fd(to),
-                    nix::sys::socket::Shutdown::Write,
-                );
-            }
-            return Ok(false);
-        }
-        match from.poll_read_ready(cx) {
+        // TLS may hold bytes that the socket did not take
+        match to.as_mut().poll_flush(cx) {
             Poll::Pending => return Ok(false),
-            Poll::Ready(Err(_)) => return Err(Failed::Reading),
+            Poll::Ready(Err(_)) => return Err(Failed::Writing),
             Poll::Ready(Ok(())) => {}
         }
-        let moved = SCRATCH.with_borrow_mut(|scratch| match from.try_read(scratch) {
-            Ok(0) => {
-                d.ended = true;
-                Ok(())
+        if d.ended {
+            // an error means that the other side has closed already
+            d.shut = d.shut || to.as_mut().poll_shutdown(cx).is_ready();
+            return Ok(false);
+        }
+        let read = SCRATCH.with_borrow_mut(|scratch| {
+            let mut piece = ReadBuf::new(scratch);
+            match from.as_mut().poll_read(cx, &mut piece) {
+                Poll::Pending => Ok(false),
+                Poll::Ready(Err(_)) => Err(Failed::Reading),
+                Poll::Ready(Ok(())) if piece.filled().is_empty() => {
+                    d.ended = true;
+                    Ok(true)
+                }
+                Poll::Ready(Ok(())) => d.pass(cx, piece.filled(), to.as_mut()).map(|()| true),
             }
-            Ok(n) => d.pass(&scratch[..n], to),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(_) => Err(Failed::Reading),
         });
-        moved?;
+        if !read? {
+            return Ok(false);
+        }
     }
     Ok(true)
 }
 
 impl Direction {
-    fn pass(&mut self, bytes: &[u8], to: &TcpStream) -> Result<(), Failed> {
+    fn pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        to: Pin<&mut impl AsyncWrite>,
+    ) -> Result<(), Failed> {
         if let Some(f) = &mut self.frames {
             f.pass(bytes);
         }
@@ -276,10 +278,10 @@ impl Direction {
             return Ok(());
         }
         self.passed += bytes.len() as u64;
-        let written = match to.try_write(bytes) {
-            Ok(n) => n,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(_) => return Err(Failed::Writing),
+        let written = match to.poll_write(cx, bytes) {
+            Poll::Ready(Ok(n)) => n,
+            Poll::Pending => 0,
+            Poll::Ready(Err(_)) => return Err(Failed::Writing),
         };
         self.pending.extend_from_slice(&bytes[written..]);
         Ok(())

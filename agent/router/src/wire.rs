@@ -3,6 +3,7 @@
 //! Bytes of heads are noted while they pass, so that their framing can be judged before they are parsed away.
 
 use crate::config::Limits;
+use crate::tls::{Alpn, Handshake};
 use crate::{clock, framing};
 use http::HeaderValue;
 use nix::sys::socket::{Shutdown, shutdown};
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 /// More than this of a head is not noted; the parser refuses it by size.
 const HEAD_NOTED: usize = 160 * 1024;
@@ -41,6 +43,8 @@ pub(crate) struct Wire {
     pub peer: SocketAddr,
     pub peer_text: HeaderValue,
     pub port_text: HeaderValue,
+    /// How TLS was agreed on, if the client speaks it to us.
+    pub tls: Option<Handshake>,
 }
 
 struct Noted {
@@ -49,8 +53,14 @@ struct Noted {
 }
 
 impl Wire {
-    /// `local_port` is what `X-Forwarded-Port` says when no trusted peer knows better.
-    pub fn new(stream: &TcpStream, peer: SocketAddr, local_port: u16) -> Arc<Wire> {
+    /// `peer` is the client as a PROXY header tells it, or else who connected. `local_port` is what `X-Forwarded-Port` says
+    /// when no trusted peer knows better.
+    pub fn new(
+        stream: &TcpStream,
+        peer: SocketAddr,
+        local_port: u16,
+        tls: Option<Handshake>,
+    ) -> Arc<Wire> {
         let text = peer.ip().to_canonical().to_string();
         Arc::new(Wire {
             fd: AtomicI32::new(stream.as_raw_fd()),
@@ -64,6 +74,7 @@ impl Wire {
             peer,
             peer_text: HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown")),
             port_text: HeaderValue::from(local_port),
+            tls,
         })
     }
 
@@ -162,9 +173,83 @@ impl Drop for Counted {
     }
 }
 
+/// How bytes come from the client and go there.
+pub(crate) enum Io {
+    /// As they are.
+    Plain(TcpStream),
+    /// Within TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Io {
+    /// The socket itself, for its options.
+    pub fn socket(&self) -> &TcpStream {
+        match self {
+            Io::Plain(stream) => stream,
+            Io::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
+/// Calls the same method of either stream.
+macro_rules! either {
+    ($io:expr, $stream:ident => $call:expr) => {
+        match $io.get_mut() {
+            Io::Plain($stream) => {
+                let $stream = Pin::new($stream);
+                $call
+            }
+            Io::Tls($stream) => {
+                let $stream = Pin::new($stream.as_mut());
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(self, s => s.poll_read(cx, out))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, s => s.poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, s => s.poll_write_vectored(cx, bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, s => s.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, s => s.poll_shutdown(cx))
+    }
+}
+
 /// The client's socket.
 pub(crate) struct ClientIo {
-    pub stream: TcpStream,
+    pub stream: Io,
     wire: Arc<Wire>,
     /// Bytes read while looking for the HTTP/2 preface.
     first: Vec<u8>,
@@ -175,7 +260,7 @@ pub(crate) struct ClientIo {
 }
 
 impl ClientIo {
-    pub fn new(stream: TcpStream, wire: Arc<Wire>, counted: Counted) -> ClientIo {
+    pub fn new(stream: Io, wire: Arc<Wire>, counted: Counted) -> ClientIo {
         let first = Vec::new();
         ClientIo {
             stream,
@@ -188,13 +273,16 @@ impl ClientIo {
         }
     }
 
-    /// Waits for the first bytes; true when they are HTTP/2's preface.
+    /// Is HTTP/2 spoken? Over TLS that was agreed on; without, it waits for the first bytes and looks for the preface.
     ///
     /// # Errors
     /// When the client leaves before it has said which protocol it speaks.
-    pub async fn speaks_h2(&mut self) -> io::Result<bool> {
+    pub async fn speaks_h2(&mut self, tls: Option<&Handshake>) -> io::Result<bool> {
+        if let Some(handshake) = tls {
+            return Ok(handshake.alpn == Alpn::H2);
+        }
         loop {
-            self.stream.readable().await?;
+            self.stream.socket().readable().await?;
             match self.read_first() {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) if self.wire.state.load(Relaxed) == IDLE => self.wire.enter(HEAD),
@@ -214,7 +302,7 @@ impl ClientIo {
 
     fn read_first(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 8192];
-        let n = self.stream.try_read(&mut buffer)?;
+        let n = self.stream.socket().try_read(&mut buffer)?;
         self.first.extend_from_slice(&buffer[..n]);
         Ok(n)
     }
@@ -270,8 +358,8 @@ impl AsyncWrite for ClientIo {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     /// Closing with unread bytes would reset the connection, and the client might never see the answer: take them.

@@ -45,6 +45,9 @@ pub(super) async fn spawn(config: &Config) -> anyhow::Result<()> {
             command.arg(flag).arg(addr.to_string());
         }
     }
+    for addr in &config.router_listen_tls {
+        command.arg("--listen-tls").arg(addr.to_string());
+    }
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

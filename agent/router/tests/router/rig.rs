@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
@@ -74,6 +74,18 @@ impl Rig {
         };
         rig.connect_agent().await;
         rig
+    }
+
+    pub fn router(&self) -> &Router {
+        self.router.as_ref().expect("a router that runs")
+    }
+
+    /// Starts another router in the same folder; no agent is connected.
+    pub fn restart(&mut self, config: Config) {
+        self.lose_agent();
+        let router = hokku_router::start(config).unwrap();
+        self.addr = router.listen()[0];
+        self.router = Some(router);
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -148,10 +160,7 @@ impl Rig {
     }
 
     pub async fn client(&self) -> Client {
-        Client {
-            stream: TcpStream::connect(self.addr).await.unwrap(),
-            read: Vec::new(),
-        }
+        Client::to(self.addr).await
     }
 
     /// One GET on a connection of its own.
@@ -314,8 +323,8 @@ pub async fn mirror() -> Dyno {
 }
 
 /// One end of a connection, for client and dyno alike.
-pub struct Client {
-    pub stream: TcpStream,
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     pub read: Vec<u8>,
 }
 
@@ -351,9 +360,24 @@ pub fn header(head: &str, name: &str) -> Option<String> {
 }
 
 impl Client {
+    pub async fn to(addr: SocketAddr) -> Client {
+        Client::over(TcpStream::connect(addr).await.unwrap())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub fn over(stream: S) -> Client<S> {
+        let read = Vec::new();
+        Client { stream, read }
+    }
+
     pub async fn send(&mut self, text: &str) {
+        self.send_bytes(text.as_bytes()).await;
+    }
+
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
         // the other side may have closed already; that shows when reading
-        let _ = self.stream.write_all(text.as_bytes()).await;
+        let _ = self.stream.write_all(bytes).await;
     }
 
     pub async fn ask(&mut self, text: &str) -> Reply {
