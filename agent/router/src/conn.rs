@@ -59,11 +59,20 @@ async fn run(listed: Listed, mut io: ClientIo, wire: Arc<Wire>) {
 async fn serve_h1(ctx: &Rc<Ctx>, io: ClientIo, wire: Arc<Wire>) {
     let service = service_fn(|request: http::Request<Incoming>| {
         let fault = wire.begin(!hyper::body::Body::is_end_stream(request.body()));
-        forward::handle(ctx.clone(), wire.clone(), request, fault)
+        let answer = forward::handle(ctx.clone(), wire.clone(), request, fault);
+        async {
+            let mut answer = answer.await;
+            if let (true, Ok(a)) = (ctx.is_stopping(), &mut answer)
+                && a.status() != http::StatusCode::SWITCHING_PROTOCOLS
+            {
+                let close = http::HeaderValue::from_static("close");
+                a.headers_mut().insert(http::header::CONNECTION, close);
+            }
+            answer
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .max_buf_size(HEAD_MAX)
-        .keep_alive(!ctx.is_stopping())
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -91,12 +100,15 @@ async fn serve_h2(ctx: &Rc<Ctx>, io: ClientIo, wire: Arc<Wire>) {
         .max_concurrent_streams(256)
         .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
-    let mut stop = pin!(ctx.stop.notified());
+    let mut retire = pin!(ctx.retire.notified());
+    if ctx.is_stopping() {
+        connection.as_mut().graceful_shutdown();
+    }
     // errors of HTTP/2 were told to the client by HTTP/2
     let _ = tokio::select! {
         biased;
         ended = &mut connection => ended,
-        () = &mut stop => {
+        () = &mut retire => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -171,7 +171,7 @@ impl World {
                 }
             }
             Action::Drain { dyno, deadline } => {
-                self.apply(&[Event::DrainOrdered { dyno }]);
+                self.apply(&[Event::DrainOrdered { dyno, deadline }]);
                 if self.calm() || !self.dice.chance(4) {
                     self.post(Happening::Drain(self.router.connection, dyno, deadline));
                 }
