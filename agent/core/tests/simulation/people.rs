@@ -42,7 +42,7 @@ impl World {
 
     /// WebSockets may stay for long, or for shorter than the agent's own time.
     fn drain_time(&mut self, app: AppId) {
-        let seconds = [None, Some(5), Some(120), Some(200)];
+        let seconds = [None, Some(5), Some(60), Some(90)];
         let chosen = seconds[self.dice.below(4) as usize];
         self.change(app, |a| a.wish.routing.drain_ms = chosen.map(|s| s * 1000));
     }
@@ -303,12 +303,12 @@ impl World {
             });
             let changed = app.map_or(p.launched.unwrap_or(now), |a| a.changed);
             let (since, bound) = match connected {
-                Some(since) => (since, 170),
+                Some(since) => (since, 230),
                 None if app.is_none() => (now, 0),
                 None => continue,
             };
             let long = if app.is_none() {
-                connected.is_some() && settled(since.max(self.gone_since(r.app)), 170)
+                connected.is_some() && settled(since.max(self.gone_since(r.app)), 230)
             } else {
                 settled(since.max(changed), bound)
             };
