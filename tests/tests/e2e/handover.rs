@@ -205,8 +205,8 @@ fn everything_changes_under_load() {
         host.must_serve("shop", "two");
     });
     assert!(
-        goodbyes >= 4,
-        "the sockets had to move more than once: {goodbyes}"
+        goodbyes >= 2,
+        "both sockets had to move: {goodbyes}"
     );
 }
 
@@ -218,14 +218,12 @@ fn an_upgrade_that_does_not_start_changes_nothing() {
     });
     host.deploy("shop");
     let socket = host.data().join("router/handover.sock");
-    // what answers there is no router: the new one has to give up
+    // nobody answers there: the new one has to give up
     std::fs::rename(&socket, socket.with_extension("away")).expect("it is there");
-    let wrong = std::os::unix::net::UnixListener::bind(&socket).expect("the name is free");
-    let answers = std::thread::spawn(move || drop(wrong.accept()));
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("the name is free"));
     host.replace_agent();
     host.stop_agent();
     host.start_agent();
-    answers.join().expect("no panic");
     eventually("the failure is said", 20, || {
         let log = host.agent_log();
         log.contains("if it had not taken over, the old one goes on")
