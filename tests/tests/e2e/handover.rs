@@ -204,10 +204,7 @@ fn everything_changes_under_load() {
         app(&["rollback"]);
         host.must_serve("shop", "two");
     });
-    assert!(
-        goodbyes >= 2,
-        "both sockets had to move: {goodbyes}"
-    );
+    assert!(goodbyes >= 2, "both sockets had to move: {goodbyes}");
 }
 
 #[test]
