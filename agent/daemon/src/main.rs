@@ -84,12 +84,16 @@ struct Router {
     /// The router's folder: socket, snapshot, request logs
     #[arg(long)]
     dir: PathBuf,
-    /// Where to take requests
-    #[arg(long, required = true)]
+    /// Where to take requests; needless for sockets of systemd's and of a router that is taken over from
+    #[arg(long)]
     listen: Vec<SocketAddr>,
     /// Where to take requests over TLS
     #[arg(long)]
     listen_tls: Vec<SocketAddr>,
+    /// Take the listening sockets over from the router that runs in this folder, if one does; it finishes what it has
+    /// begun and ends. SIGUSR2 to a router starts another one like this
+    #[arg(long)]
+    take_over: bool,
     /// Run as this user once the ports are open
     #[arg(long)]
     uid: Option<u32>,
@@ -158,10 +162,16 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(serve) => serve.settings().and_then(run::agent),
-        Command::Router(r) => {
-            let asides = (r.metrics, r.health);
-            run::router(&r.dir, (&r.listen, &r.listen_tls), asides, r.uid, r.threads)
-        }
+        Command::Router(r) => run::router(run::RouterOptions {
+            dir: &r.dir,
+            listen: &r.listen,
+            listen_tls: &r.listen_tls,
+            metrics: r.metrics,
+            health: r.health,
+            take_over: r.take_over,
+            uid: r.uid,
+            threads: r.threads,
+        }),
         Command::Hook { name } => return git::hook::main(&name),
         Command::Ssh { socket, key } => return git::ssh::main(&socket, &key),
         Command::StopAll { data_dir } => run::stop_all(&data_dir),

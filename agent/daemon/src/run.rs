@@ -209,27 +209,50 @@ fn program(name: &str) -> anyhow::Result<PathBuf> {
     Ok(beside)
 }
 
-/// Runs the data plane. `metrics` and `health` are further addresses, for figures and for load balancers' questions.
+/// What a router is started with.
+pub struct RouterOptions<'a> {
+    /// Its folder: sockets, snapshot, request logs.
+    pub dir: &'a Path,
+    /// Where to take requests.
+    pub listen: &'a [SocketAddr],
+    /// Where to take them over TLS.
+    pub listen_tls: &'a [SocketAddr],
+    /// Where figures are read over TCP.
+    pub metrics: Option<SocketAddr>,
+    /// Where load balancers ask about health by a port of its own.
+    pub health: Option<SocketAddr>,
+    /// Take over from the router that runs in the folder.
+    pub take_over: bool,
+    /// The user to become once the ports are open.
+    pub uid: Option<u32>,
+    /// Serving threads; `None`: one per processor.
+    pub threads: Option<usize>,
+}
+
+/// Runs the data plane, on sockets of systemd's, of the router it takes over from, or of its own.
 ///
 /// # Errors
 /// The ports are taken, the folder can't be used.
-pub fn router(
-    dir: &Path,
-    (listen, listen_tls): (&[SocketAddr], &[SocketAddr]),
-    (metrics, health): (Option<SocketAddr>, Option<SocketAddr>),
-    uid: Option<u32>,
-    threads: Option<usize>,
-) -> anyhow::Result<()> {
-    let bind = |addresses: &[SocketAddr]| {
-        let bind = |a: &SocketAddr| {
-            std::net::TcpListener::bind(a).with_context(|| format!("can't take requests on {a}"))
-        };
-        addresses
-            .iter()
-            .map(bind)
-            .collect::<anyhow::Result<Vec<_>>>()
-    };
-    let (listeners, listeners_tls) = (bind(listen)?, bind(listen_tls)?);
+pub fn router(options: RouterOptions) -> anyhow::Result<()> {
+    let RouterOptions {
+        dir,
+        listen,
+        listen_tls,
+        metrics,
+        health,
+        take_over,
+        uid,
+        threads,
+    } = options;
+    sys::journal::start();
+    let inherited = router::inherited().context("the sockets of systemd can't be used")?;
+    let (listeners_tls, listeners): (Vec<_>, Vec<_>) =
+        inherited.into_iter().partition(|(_, is_tls)| *is_tls);
+    let bare = |all: Vec<(std::net::TcpListener, bool)>| all.into_iter().map(|(l, _)| l).collect();
+    let (listeners_tls, listeners) = (bare(listeners_tls), bare(listeners));
+    let (listeners, wanted) = sockets(listeners, listen, take_over)?;
+    let (listeners_tls, wanted_tls) = sockets(listeners_tls, listen_tls, take_over)?;
+    let program = std::env::current_exe().context("can't find the router's own program file")?;
     // Paths are relative from here on: the folders above are closed to the router's own user.
     std::env::set_current_dir(dir).with_context(|| format!("can't enter {}", dir.display()))?;
     if let Some(uid) = uid {
@@ -242,12 +265,24 @@ pub fn router(
     let mut config =
         hokku_router::Config::new("router.sock".into(), "routes.json".into(), "logs".into());
     (config.listeners, config.listeners_tls) = (listeners, listeners_tls);
+    (config.listen, config.listen_tls) = (wanted, wanted_tls);
+    config.take_over = take_over;
     config.metrics = Some("metrics.sock".into());
     config.metrics_listen = metrics;
     config.health_listen = health;
     if let Some(threads) = threads {
         config.threads = threads;
     }
+    let addresses = |flag, all: &[SocketAddr]| {
+        let all = all.iter().map(move |a| (flag, a.to_string()));
+        all.collect::<Vec<_>>()
+    };
+    let mut flags = addresses("--listen", listen);
+    flags.extend(addresses("--listen-tls", listen_tls));
+    flags.extend(addresses("--metrics", metrics.as_slice()));
+    flags.extend(addresses("--health", health.as_slice()));
+    flags.extend(threads.map(|n| ("--threads", n.to_string())));
+    config.heir = Some(router::heir(program, &flags));
     hokku_router::serve(config)
 }
 
@@ -257,4 +292,26 @@ pub fn router(
 /// Something can't be ended.
 pub fn stop_all(data: &Path) -> anyhow::Result<()> {
     sys::stop::everything(data)
+}
+
+/// Binds the addresses that are not among the sockets given. Also gives those that the other router has to give; port 0
+/// stands for the port that it has.
+fn sockets(
+    mut given: Vec<std::net::TcpListener>,
+    addresses: &[SocketAddr],
+    take_over: bool,
+) -> anyhow::Result<(Vec<std::net::TcpListener>, Vec<SocketAddr>)> {
+    let known: Vec<_> = given.iter().flat_map(|l| l.local_addr()).collect();
+    let (mut theirs, own): (Vec<SocketAddr>, Vec<_>) = addresses
+        .iter()
+        .filter(|a| !known.contains(a))
+        .partition(|a| take_over && a.port() == 0);
+    for a in own {
+        match std::net::TcpListener::bind(a) {
+            Ok(l) => given.push(l),
+            Err(e) if take_over && e.kind() == std::io::ErrorKind::AddrInUse => theirs.push(a),
+            Err(e) => return Err(e).with_context(|| format!("can't take requests on {a}")),
+        }
+    }
+    Ok((given, theirs))
 }

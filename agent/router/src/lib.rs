@@ -11,7 +11,7 @@
 //! through `conn` (HTTP/1 or 2), `framing`, `headers`, `client`, `table` (`hosts`, `path`, `prefix`), `rules`, `pick`,
 //! `affinity`, `pool`, `forward`, `compress`, `body`; or
 //! `upgrade` when it becomes a tunnel. Before that `proxy_protocol` and `tls` greet the client. `flight` holds its deadlines and writes its line to `log`. `control` and `drain` are the agent's
-//! side; `snapshot` keeps the table over a restart.
+//! side; `snapshot` keeps the table over a restart; `handover` gives the listening sockets to a new router.
 
 mod accept;
 #[allow(dead_code, reason = "the data path takes them up next")]
@@ -33,6 +33,7 @@ mod files;
 mod flight;
 mod forward;
 mod framing;
+mod handover;
 mod headers;
 #[allow(dead_code, reason = "the data path asks it next")]
 mod health;
@@ -71,15 +72,18 @@ mod wire;
 pub use config::{Config, Limits};
 pub use tls::TlsCounts;
 
-use accept::Via;
+use accept::{Gate, Via};
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use control::Role;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::JoinHandle;
-use tokio::sync::{Notify, watch};
+use std::time::{Duration, Instant};
+use tokio::net::UnixListener;
+use tokio::sync::{Notify, oneshot, watch};
 
 /// Batches of log lines that may wait for the disk.
 const LOG_QUEUE: usize = 256;
@@ -90,17 +94,21 @@ pub struct Router {
     listen_tls: Vec<SocketAddr>,
     tls: Arc<tls::Tls>,
     threads: Vec<(thread::Handle, JoinHandle<()>)>,
-    stop_accepting: watch::Sender<bool>,
+    gate: watch::Sender<Gate>,
     acceptor: JoinHandle<()>,
     stop_control: watch::Sender<bool>,
     control: JoinHandle<()>,
     writer: JoinHandle<()>,
     asides: aside::Asides,
     shared: Arc<thread::Shared>,
+    role: watch::Receiver<Role>,
+    elders: Arc<AtomicUsize>,
+    stop_limit: Duration,
 }
 
-/// Runs a router until SIGTERM or SIGINT; then takes no more connections, lets what is in flight finish within
-/// [`Limits::stop`], and returns.
+/// Runs a router until SIGTERM or SIGINT, or until it has handed over and nothing is left to do; then takes no more
+/// connections, lets what is in flight finish within [`Limits::stop`], and returns. On SIGUSR2 it starts
+/// [`Config::heir`].
 ///
 /// # Errors
 /// When it cannot start: an address is taken, a folder is missing, another router answers on the control socket.
@@ -111,14 +119,25 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     let wait = runtime.block_on(async {
         use tokio::signal::unix::{SignalKind, signal};
         // armed before the first request is taken
-        let (mut term, mut int) = (
+        let (mut term, mut int, mut usr2) = (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
+            signal(SignalKind::user_defined2())?,
         );
+        let heir = config.heir.clone();
         let router = start(config)?;
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+        // Of an heir, systemd hears from the elder; without systemd there is nobody to tell.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                () = router.finished() => break,
+                _ = usr2.recv() => match handover::start_heir(heir.as_deref().unwrap_or_default()) {
+                    Ok(()) => tracing::info!("a new router was started to take over"),
+                    Err(e) => tracing::error!("no new router takes over: {e:#}. This one goes on."),
+                },
+            }
         }
         Ok::<_, anyhow::Error>(router)
     });
@@ -132,7 +151,25 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
 /// As [`serve`].
 pub fn start(config: Config) -> anyhow::Result<Router> {
     raise_file_limit();
-    let listeners = bind(&config)?;
+    let socket = config.control.with_file_name("handover.sock");
+    let mut taken = match config.take_over {
+        true => handover::take_over(&socket)?,
+        false => None,
+    };
+    let started = start_with(config, &mut taken, &socket);
+    if let (Err(e), Some(taken)) = (&started, taken) {
+        taken.failed(e);
+    }
+    started
+}
+
+fn start_with(
+    config: Config,
+    taken: &mut Option<handover::Taken>,
+    socket: &std::path::Path,
+) -> anyhow::Result<Router> {
+    let from_elder = taken.as_mut().map(|t| std::mem::take(&mut t.listeners));
+    let listeners = bind(&config, from_elder.unwrap_or_default())?;
     let at = |wanted: Via| {
         let found = listeners.iter().filter(|(_, via)| *via == wanted);
         found
@@ -140,15 +177,24 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
             .collect::<Result<Vec<_>, _>>()
     };
     let (listen, listen_tls) = (at(Via::Plain)?, at(Via::Tls)?);
+    let sockets = listeners
+        .iter()
+        .map(|(l, via)| Ok::<_, anyhow::Error>((handover::copy(l)?, *via)));
+    let sockets = sockets.collect::<Result<_, _>>()?;
     std::fs::create_dir_all(&config.logs).with_context(|| {
         format!(
             "the folder of the request logs, {}, cannot be made",
             config.logs.display()
         )
     })?;
-    let socket = control::bind_socket(&config.control)?;
     let aside = aside::Wanted::of(&config);
-
+    let (orders, heirs) = match taken {
+        Some(t) => (t.control.try_clone()?, t.handover.try_clone()?),
+        None => (
+            control::bind_socket(&config.control)?,
+            control::bind_socket(socket)?,
+        ),
+    };
     let empty = Arc::new(Notify::new());
     let metrics = metrics::Metrics::new();
     let key = affinity::Key::load(&config.snapshot.with_file_name("affinity.key"));
@@ -156,14 +202,10 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
     let stored = snapshot::load(&config.snapshot, "route");
     let tls = Arc::new(tls::Tls::new()?);
     let certs_file = config.snapshot.with_file_name("certs.json");
-    let taken = tls.take(&snapshot::load(&certs_file, "certificate"));
-    for refused in &taken.refused {
-        tracing::warn!("a stored certificate cannot be used: {refused}");
-    }
-    let routes = ArcSwap::from_pointee(register.build(&stored));
     let limit = config.limits.connections;
+    let stop_limit = config.limits.stop;
     let shared = Arc::new(thread::Shared {
-        routes,
+        routes: ArcSwap::from_pointee(table::Table::default()),
         limits: config.limits,
         trust_loopback: config.trust_loopback_forwarded,
         metrics,
@@ -183,46 +225,81 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
     }
     drop(lines);
     let handles: Vec<_> = threads.iter().map(|(h, _)| h.clone()).collect();
-
     let snapshot = snapshot::Writer::start(config.snapshot, "route")
         .context("starting the snapshot thread")?;
-    let certs = snapshot::Writer::start(certs_file, "certificate")
+    let certs_writer = snapshot::Writer::start(certs_file.clone(), "certificate")
         .context("starting the snapshot thread of the certificates")?;
     let asides = aside::start(aside, shared.clone(), handles.clone())?;
-    let control = control::Control::new(
-        shared.clone(),
-        handles.clone(),
+    let (gate, at_gate) = watch::channel(Gate::Wait);
+    let acceptor = on_runtime("router-accept", {
+        let handles = handles.clone();
+        move || async move {
+            if let Err(e) = accept::accept_all(listeners, handles, limit, at_gate).await {
+                tracing::error!("the listening sockets cannot be used: {e}");
+            }
+        }
+    })?;
+
+    // what an elder serves by is newer than what it has written down
+    let (table, certs) = match taken {
+        Some(t) => t.ready()?,
+        None => (stored, None),
+    };
+    let certs = certs.or_else(|| Some(snapshot::load(&certs_file, "certificate")));
+    for refused in certs.iter().flat_map(|c| tls.take(c).refused) {
+        tracing::warn!("a stored certificate cannot be used: {refused}");
+    }
+    shared.routes.store(Arc::new(register.build(&table)));
+    let (role, its_role) = watch::channel(Role::Leading);
+    let elders = Arc::new(AtomicUsize::new(0));
+    let control = control::Control::new(control::Parts {
+        shared: shared.clone(),
+        threads: handles,
         register,
         snapshot,
+        table,
+        certs_file: Arc::new(certs_writer),
         certs,
-        listen.clone(),
+        listen: listen.clone(),
+        sockets,
         empty,
-    );
+        gate: gate.clone(),
+        role,
+        elders: elders.clone(),
+    });
     let (stop_control, stopped) = watch::channel(false);
+    let (give, elder) = oneshot::channel();
     let control = on_runtime("router-control", move || async move {
-        match tokio::net::UnixListener::from_std(socket) {
-            Ok(socket) => control.run(socket, stopped).await,
-            Err(e) => tracing::error!("the control socket cannot be used: {e}"),
+        let sockets = UnixListener::from_std(orders)
+            .and_then(|orders| Ok((orders, UnixListener::from_std(heirs)?)));
+        match sockets {
+            Ok(sockets) => control.run(sockets, elder, stopped).await,
+            Err(e) => tracing::error!("the control sockets cannot be used: {e}"),
         }
     })?;
-    let (stop_accepting, stopped) = watch::channel(false);
-    let acceptor = on_runtime("router-accept", move || async move {
-        if let Err(e) = accept::accept_all(listeners, handles, limit, stopped).await {
-            tracing::error!("the listening sockets cannot be used: {e}");
-        }
-    })?;
+    if let Some(taken) = taken.take() {
+        let pid = taken.pid;
+        let wire = taken.running()?;
+        tracing::info!(elder = pid, "took the listening sockets over");
+        // the loop waits for it
+        let _ = give.send(wire);
+    }
+    gate.send_replace(Gate::Open);
     Ok(Router {
         listen,
         listen_tls,
         tls,
         threads,
-        stop_accepting,
+        gate,
         acceptor,
         stop_control,
         control,
         writer,
         asides,
         shared,
+        role: its_role,
+        elders,
+        stop_limit,
     })
 }
 
@@ -247,44 +324,78 @@ impl Router {
         self.tls.counts()
     }
 
-    /// Takes no more connections, lets what is in flight finish within [`Limits::stop`], and waits for that. WebSockets
-    /// are asked to close at once.
+    /// Waits until it has handed over and nothing is left to do, or has to hurry.
+    pub async fn finished(&self) {
+        let mut role = self.role.clone();
+        // a control loop that has ended hands nothing over
+        if role.wait_for(|r| *r != Role::Leading).await.is_err() {
+            return std::future::pending().await;
+        }
+        let busy = || {
+            let mut threads = self.threads.iter();
+            threads.any(|(t, _)| t.connections.load(SeqCst) > 0)
+                || self.elders.load(SeqCst) > 0
+                || !self.acceptor.is_finished()
+        };
+        while busy() && *role.borrow() == Role::Retired {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Takes no more connections, lets what is in flight finish within [`Limits::stop`], and waits for that; so do the
+    /// routers it took over from. WebSockets are asked to close at once, one after the other.
     pub fn stop(self) {
         let Router {
             threads,
-            stop_accepting,
+            gate,
             acceptor,
             stop_control,
             control,
             writer,
             asides,
             shared,
+            elders,
+            stop_limit,
             ..
         } = self;
         // panics of these threads were reported when they happened
-        shared.draining.store(true, Relaxed);
-        let _ = stop_accepting.send(true);
+        shared.draining.store(true, SeqCst);
+        gate.send_replace(Gate::Closed);
         let _ = acceptor.join();
         for (handle, _) in &threads {
             let _ = handle.orders.blocking_send(thread::Order::Stop);
         }
+        let end = Instant::now() + stop_limit + Duration::from_secs(1);
         for (handle, thread) in threads {
             drop(handle);
             let _ = thread.join();
         }
         asides.stop();
+        while elders.load(SeqCst) > 0 && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = stop_control.send(true);
         let _ = control.join();
         let _ = writer.join();
     }
 }
 
-fn bind(config: &Config) -> anyhow::Result<Vec<(TcpListener, Via)>> {
+/// The sockets to serve: those that were handed in, those of the elder with a wanted address, new ones for the rest.
+fn bind(
+    config: &Config,
+    mut from_elder: Vec<(TcpListener, Via)>,
+) -> anyhow::Result<Vec<(TcpListener, Via)>> {
     let mut all = Vec::new();
     let ways = [
         (&config.listeners, &config.listen, Via::Plain),
         (&config.listeners_tls, &config.listen_tls, Via::Tls),
     ];
+    let is_told = ways
+        .iter()
+        .any(|(bound, addresses, _)| !bound.is_empty() || !addresses.is_empty());
+    if !is_told {
+        all.append(&mut from_elder);
+    }
     for (bound, addresses, via) in ways {
         for given in bound {
             let listener = given
@@ -293,9 +404,20 @@ fn bind(config: &Config) -> anyhow::Result<Vec<(TcpListener, Via)>> {
             all.push((listener, via));
         }
         for address in addresses {
-            let listener = TcpListener::bind(address).with_context(|| {
-                format!("{address} cannot be listened on: is another server using the port?")
-            })?;
+            // port 0 takes what there is
+            let fits = |(l, v): &(TcpListener, Via)| {
+                *v == via
+                    && l.local_addr().is_ok_and(|a| {
+                        a.ip() == address.ip()
+                            && (address.port() == 0 || a.port() == address.port())
+                    })
+            };
+            let listener = match from_elder.iter().position(fits) {
+                Some(i) => from_elder.remove(i).0,
+                None => TcpListener::bind(address).with_context(|| {
+                    format!("{address} cannot be listened on: is another server using the port?")
+                })?,
+            };
             all.push((listener, via));
         }
     }

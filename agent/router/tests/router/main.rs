@@ -5,6 +5,7 @@ mod compress;
 mod control;
 mod drain;
 mod figures;
+mod handover;
 mod head;
 mod proxy_protocol;
 mod retry;
