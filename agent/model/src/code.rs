@@ -30,6 +30,7 @@ codes! {
     H19 "Backend connection timeout" 503,
     H20 "App boot timeout" 503,
     H21 "Backend connection refused" 503,
+    H25 "HTTP Restriction" 502,
     H26 "Request Error" 400,
     H27 "Client Request Interrupted" 499,
     H28 "Client Connection Idle" 499,

@@ -58,6 +58,8 @@ pub struct Limits {
     pub idle: Duration,
     /// The same for tunnels (WebSockets); `None`: no limit.
     pub tunnel_idle: Option<Duration>,
+    /// Over so much time of waiting for a client its rate is measured, where an app demands one.
+    pub rate_window: Duration,
     /// A dyno that refused a connection gets no request for so long.
     pub quarantine: Duration,
     /// A connection to an app is kept open unused for so long; below Node's 5 s.
@@ -86,6 +88,7 @@ impl Default for Limits {
             first_byte: Duration::from_secs(30),
             idle: Duration::from_secs(55),
             tunnel_idle: None,
+            rate_window: Duration::from_secs(10),
             quarantine: Duration::from_secs(5),
             pool_idle: Duration::from_secs(4),
             pool_size: 128,
@@ -109,6 +112,7 @@ impl Limits {
             self.first_byte,
             self.idle,
             self.pool_idle,
+            self.rate_window,
             self.close_grace,
         ];
         let shortest = all.into_iter().min().unwrap_or(self.connect);

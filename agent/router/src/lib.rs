@@ -13,34 +13,46 @@
 //! side; `snapshot` keeps the table over a restart.
 
 mod accept;
-mod body;
+mod admit;
+mod answer;
+mod app;
+mod buffers;
+mod choose;
+mod client;
 mod clock;
 mod compress;
 mod config;
-mod conn;
 mod control;
 pub mod control_client;
+mod decide;
 mod drain;
 mod dyno;
+mod exchange;
 mod flight;
-mod forward;
-mod framing;
+mod front;
+mod gate;
 mod headers;
+mod http1;
+mod io;
 mod lines;
 mod log;
 mod logfile;
+mod outgoing;
+mod own;
 mod page;
 mod pick;
 mod pool;
-#[allow(dead_code, reason = "the rooms that answer by themselves come next")]
 mod reply;
-#[allow(dead_code, reason = "the rooms that answer by themselves come next")]
 mod request;
+mod sink;
+mod slot;
 mod slots;
 mod snapshot;
+mod source;
 mod table;
 mod thread;
-mod upgrade;
+mod tunnel;
+mod upload;
 mod websocket;
 mod wire;
 
@@ -100,6 +112,10 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
 /// # Errors
 /// As [`serve`].
 pub fn start(config: Config) -> anyhow::Result<Router> {
+    start_deciding(config, decide::decide)
+}
+
+fn start_deciding(config: Config, decide: decide::Decider) -> anyhow::Result<Router> {
     raise_file_limit();
     let listeners = bind(&config)?;
     let listen: Vec<_> = listeners
@@ -123,6 +139,7 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
         routes,
         limits: config.limits,
         trust_loopback: config.trust_loopback_forwarded,
+        decide,
     });
 
     let (lines, batches) = std::sync::mpsc::sync_channel(LOG_QUEUE);

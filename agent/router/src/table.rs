@@ -4,6 +4,7 @@
 //! counted) or finds it closed and looks again in the new table.
 
 use crate::dyno::Dyno;
+use crate::gate::Gate;
 use hokku_model::route::{AppState, RouteTable};
 use hokku_model::routing::Routing;
 use hokku_model::{AppId, AppName, DynoId};
@@ -30,6 +31,8 @@ pub(crate) struct App {
     pub targets: Vec<Arc<Dyno>>,
     /// Requests that wait for a target; shared with the app's entry in later tables.
     pub waiting: Arc<AtomicU32>,
+    /// Counts the app's requests where their number is limited; shared likewise.
+    pub gate: Arc<Gate>,
 }
 
 impl Table {
@@ -44,6 +47,7 @@ pub(crate) struct Register {
     live: HashMap<DynoId, Arc<Dyno>>,
     leaving: Vec<Arc<Dyno>>,
     waiting: BTreeMap<AppId, Arc<AtomicU32>>,
+    gates: BTreeMap<AppId, Arc<Gate>>,
     empty: Arc<Notify>,
 }
 
@@ -54,6 +58,7 @@ impl Register {
             live: HashMap::new(),
             leaving: Vec::new(),
             waiting: BTreeMap::new(),
+            gates: BTreeMap::new(),
             empty,
         }
     }
@@ -71,6 +76,7 @@ impl Register {
                 routing: app.routing.clone(),
                 targets,
                 waiting: self.waiting.entry(*id).or_default().clone(),
+                gate: self.gates.entry(*id).or_default().clone(),
             });
             for host in &app.hosts {
                 let host = host.trim_end_matches('.').to_ascii_lowercase();
@@ -87,6 +93,7 @@ impl Register {
             }
         }
         self.waiting.retain(|id, _| routes.apps.contains_key(id));
+        self.gates.retain(|id, _| routes.apps.contains_key(id));
         Table {
             version: routes.version,
             hosts,

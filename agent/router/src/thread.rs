@@ -2,6 +2,7 @@
 
 use crate::compress::Press;
 use crate::config::Limits;
+use crate::decide::Decider;
 use crate::flight::Flight;
 use crate::log::{Batch, Lines};
 use crate::pick::Dice;
@@ -9,7 +10,7 @@ use crate::pool::Pool;
 use crate::slots::Slots;
 use crate::table::Table;
 use crate::wire::{Counted, Wire};
-use crate::{clock, conn};
+use crate::{client, clock};
 use arc_swap::ArcSwap;
 use hokku_model::DynoId;
 use std::cell::{Cell, RefCell};
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub routes: ArcSwap<Table>,
     pub limits: Limits,
     pub trust_loopback: bool,
+    pub decide: Decider,
 }
 
 /// Orders to a thread.
@@ -56,7 +58,7 @@ pub(crate) struct Ctx {
     pub connections: Arc<AtomicUsize>,
     pub pool: RefCell<Pool>,
     pub flights: RefCell<Slots<Rc<Flight>>>,
-    pub wires: RefCell<Slots<Arc<Wire>>>,
+    pub wires: RefCell<Slots<Rc<Wire>>>,
     pub lines: RefCell<Lines>,
     pub press: RefCell<Press>,
     pub dice: Dice,
@@ -177,7 +179,7 @@ fn obey(ctx: &Rc<Ctx>, order: Order) {
     match order {
         Order::Serve(stream, peer, counted) => {
             ctx.busy.notify_one();
-            conn::serve(ctx, stream, peer, counted);
+            client::serve(ctx, stream, peer, counted);
         }
         Order::Look(seen) => {
             ctx.pool.borrow_mut().sweep(&ctx.shared.limits);
@@ -196,6 +198,9 @@ fn obey(ctx: &Rc<Ctx>, order: Order) {
 async fn drain(ctx: &Rc<Ctx>, mut inbox: mpsc::Receiver<Order>) {
     ctx.stopping.set(true);
     ctx.stop.notify_waiters();
+    for wire in ctx.wires.borrow().iter().filter(|w| w.is_idle()) {
+        wire.shut_reading();
+    }
     let all = || ctx.flights.borrow().iter().cloned().collect::<Vec<_>>();
     all().iter().for_each(|f| f.ask_to_close());
     let end = clock::ms()
