@@ -29,7 +29,7 @@ use hokku_model::code;
 use hokku_model::route::RELEASE_PATH;
 use http::{HeaderValue, header};
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 
 /// What becomes of the client's connection.
@@ -229,7 +229,7 @@ impl Serving<'_> {
         {
             return Err(too_long());
         }
-        choose::enter(ctx, self.ticket, &effective.app).await?;
+        choose::enter(ctx, self.ticket, body, &effective.app).await?;
         self.forward(body, &asked, &way, &facts, &effective).await
     }
 
@@ -254,7 +254,7 @@ impl Serving<'_> {
         let look_closely = !repeatable || self.arrived.framing != Framing::Nothing;
         let (mut attempts, mut only_fresh) = (0, false);
         loop {
-            let claim = choose::choose(ctx, self.ticket, way, attempts).await?;
+            let claim = choose::choose(ctx, self.ticket, body, way, attempts).await?;
             let dyno = claim.dyno().clone();
             flight.assign(claim);
             self.ticket.tried(&dyno);
@@ -391,7 +391,7 @@ impl Serving<'_> {
         };
         text.extend_from_slice(b"\r\n");
         let up = Sink::h1(&lease.io, text, frames);
-        let hear = h1::hear(&lease.io, self.front, head.method() == "HEAD");
+        let hear = pin!(h1::hear(&lease.io, self.front, head.method() == "HEAD"));
         self.attempt(up, hear, body, asked, facts, effective, progress)
             .await
     }
@@ -429,7 +429,7 @@ impl Serving<'_> {
             .unwrap_or(std::str::from_utf8(host).unwrap_or_default());
         let host = if host.is_empty() { "localhost" } else { host };
         let seen = effective.target.as_deref().unwrap_or(&asked.target);
-        let hear = link.hear(head.method(), seen, host, map, taker);
+        let hear = pin!(link.hear(head.method(), seen, host, map, taker));
         self.attempt(
             Sink::H2(giver),
             hear,
@@ -450,7 +450,7 @@ impl Serving<'_> {
     async fn attempt<'l>(
         &mut self,
         mut up: Sink<'l>,
-        hear: impl Future<Output = Result<Heard<'l>, NoAnswer>>,
+        hear: Pin<&mut impl Future<Output = Result<Heard<'l>, NoAnswer>>>,
         body: &mut Source<'_>,
         asked: &Asked<'_>,
         facts: &Facts<'_>,
@@ -502,8 +502,17 @@ impl Serving<'_> {
         if !progress.done.get() || self.ctx.is_stopping() {
             front.close();
         }
-        let passing = answer::pass_on(front, self.ticket, settings, &self.arrived.head, &mut heard);
-        let passed = flight.until(upload::beside(&mut uploading, passing)).await;
+        let passed = {
+            let head = &self.arrived.head;
+            let passing = pin!(answer::pass_on(
+                front,
+                self.ticket,
+                settings,
+                head,
+                &mut heard
+            ));
+            flight.until(upload::beside(&mut uploading, passing)).await
+        };
         match passed {
             Ok(Ok(Ok(()))) => {
                 self.ticket.conclude();
