@@ -39,7 +39,7 @@ pub(crate) async fn pass_on(
     asked: &Head,
     heard: &mut Heard<'_>,
 ) -> Result<(), Cut> {
-    let to_head = asked.method() == "HEAD";
+    let to_head = asked.is(b"HEAD");
     let Heard {
         head, body, length, ..
     } = heard;

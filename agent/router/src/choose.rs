@@ -105,7 +105,7 @@ pub(crate) async fn enter(
     }
 }
 
-/// Finds a dyno and claims it, waiting if the app may get one. `attempts`: how many refused this request already.
+/// Finds a dyno and claims it, waiting if the app may get one. `app`: as it was found; `attempts`: how many refused this request already.
 ///
 /// # Errors
 /// The answer, when there is none.
@@ -114,8 +114,16 @@ pub(crate) async fn choose(
     ticket: &Ticket,
     body: &mut Source<'_>,
     way: &Way<'_>,
+    app: &App,
     attempts: u32,
 ) -> Result<Claim, Refusal> {
+    // the app was just found; a dyno that left the table since then takes no claim
+    if attempts == 0
+        && app.state != AppState::Maintenance
+        && let Pick::Got(claim) = pick(&app.targets, &ctx.dice, false)
+    {
+        return Ok(claim);
+    }
     let flight = ticket.flight.clone();
     let mut desperate = false;
     let mut place = None;

@@ -1,6 +1,6 @@
 //! One request from its head to the end of its answer: a straight line, whatever the protocols on both sides are.
 
-use crate::admit::{Asked, Refusal, admit, target};
+use crate::admit::{Asked, Refusal, Seen, admit, target};
 use crate::answer::{self, Cut};
 use crate::app::{Heard, NoAnswer, h1};
 use crate::choose::{self, Lease, NoLease, Way};
@@ -67,7 +67,7 @@ pub(crate) async fn exchange(
         None => (None, head.target()),
     };
     let host = head.first(Known::Host).or(authority).unwrap_or_default();
-    let method = head.method().as_bytes();
+    let method = head.method_bytes();
     let mut ticket = Ticket::new(
         ctx,
         wire,
@@ -84,7 +84,7 @@ pub(crate) async fn exchange(
         front,
         ticket: &mut ticket,
     };
-    let after = match serving.run(body).await {
+    let after = match serving.run(body, seen).await {
         Ok(Done::Answered) => {
             if front.keeps() && body.is_over() {
                 After::Next
@@ -121,7 +121,7 @@ pub(crate) async fn refuse_framing(
     front: &Front<'_>,
 ) {
     let host = head.first(Known::Host).unwrap_or_default();
-    let (method, path) = (head.method().as_bytes(), head.target().as_bytes());
+    let (method, path) = (head.method_bytes(), head.target().as_bytes());
     let mut ticket = Ticket::new(ctx, wire, clock::ms(), method, path, host, head.minor);
     let refusal = Refusal::bad(fault.status, fault.text);
     refuse(front, &mut ticket, head, refusal, false).await;
@@ -145,7 +145,7 @@ async fn refuse(
     if let Some(code) = refusal.code {
         ticket.fail(code);
     }
-    own::send(front, ticket, page.map(Own::Bytes), head.method() == "HEAD").await;
+    own::send(front, ticket, page.map(Own::Bytes), head.is(b"HEAD")).await;
     if front.keeps() {
         After::Next
     } else {
@@ -181,9 +181,13 @@ struct Serving<'s> {
 }
 
 impl Serving<'_> {
-    async fn run(&mut self, body: &mut Source<'_>) -> Result<Done, Refusal> {
+    async fn run(
+        &mut self,
+        body: &mut Source<'_>,
+        seen: Option<Seen<'_>>,
+    ) -> Result<Done, Refusal> {
         let (ctx, head) = (self.ctx, &self.arrived.head);
-        let asked = admit(head)?;
+        let asked = admit(head, seen)?;
         let local = self.wire.peer.ip().to_canonical().is_loopback();
         let way = Way {
             host: &asked.host,
@@ -191,7 +195,7 @@ impl Serving<'_> {
         };
         if local && way.path == RELEASE_PATH && head.first(Known::ForwardedFor).is_none() {
             let reply = release(ctx, &way)?;
-            own::send(self.front, self.ticket, reply, head.method() == "HEAD").await;
+            own::send(self.front, self.ticket, reply, head.is(b"HEAD")).await;
             return Ok(Done::Answered);
         }
         let trusted = local && ctx.shared.trust_loopback;
@@ -215,7 +219,7 @@ impl Serving<'_> {
                 if !body.is_over() {
                     self.front.close();
                 }
-                own::send(self.front, self.ticket, reply, head.method() == "HEAD").await;
+                own::send(self.front, self.ticket, reply, head.is(b"HEAD")).await;
                 return Ok(Done::Answered);
             }
         };
@@ -248,13 +252,14 @@ impl Serving<'_> {
         let flight = self.ticket.flight.clone();
         let proto = effective.app.routing.proto;
         let repeatable = matches!(
-            head.method(),
-            "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
+            head.method_bytes(),
+            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
         );
         let look_closely = !repeatable || self.arrived.framing != Framing::Nothing;
         let (mut attempts, mut only_fresh) = (0, false);
         loop {
-            let claim = choose::choose(ctx, self.ticket, body, way, attempts).await?;
+            let claim =
+                choose::choose(ctx, self.ticket, body, way, &effective.app, attempts).await?;
             let dyno = claim.dyno().clone();
             flight.assign(claim);
             self.ticket.tried(&dyno);
@@ -365,12 +370,7 @@ impl Serving<'_> {
         let head = &self.arrived.head;
         self.ticket.flight.uses(&lease.wire);
         let seen = effective.target.as_deref().unwrap_or(&asked.target);
-        let first = [
-            head.method().as_bytes(),
-            b" ",
-            seen.as_bytes(),
-            b" HTTP/1.1",
-        ];
+        let first = [head.method_bytes(), b" ", seen.as_bytes(), b" HTTP/1.1"];
         let mut out = Outgoing::text(&first);
         let edits = &effective.settings().request_headers;
         headers::request(&mut out, head, facts, asked.authority, self.wire, edits);
@@ -391,7 +391,7 @@ impl Serving<'_> {
         };
         text.extend_from_slice(b"\r\n");
         let up = Sink::h1(&lease.io, text, frames);
-        let hear = pin!(h1::hear(&lease.io, self.front, head.method() == "HEAD"));
+        let hear = pin!(h1::hear(&lease.io, self.front, head.is(b"HEAD")));
         self.attempt(up, hear, body, asked, facts, effective, progress)
             .await
     }
@@ -498,7 +498,7 @@ impl Serving<'_> {
             let websocket = protocol.eq_ignore_ascii_case(b"websocket");
             return Tried::Switched(heard.body.rest(), websocket);
         }
-        flight.enter(Phase::Answer);
+        flight.enter_at(Phase::Answer, self.ctx.coarse_ms());
         if !progress.done.get() || self.ctx.is_stopping() {
             front.close();
         }

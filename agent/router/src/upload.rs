@@ -124,6 +124,9 @@ pub(crate) fn beside<F: Future + Unpin>(
     mut main: F,
 ) -> impl Future<Output = Result<F::Output, Ended>> + Unpin {
     poll_fn(move |cx| {
+        if let Poll::Ready(done) = Pin::new(&mut main).poll(cx) {
+            return Poll::Ready(Ok(done));
+        }
         if let Some(running) = upload
             && let Poll::Ready(ended) = running.as_mut().poll(cx)
         {
@@ -132,6 +135,6 @@ pub(crate) fn beside<F: Future + Unpin>(
                 return Poll::Ready(Err(ended));
             }
         }
-        Pin::new(&mut main).poll(cx).map(Ok)
+        Poll::Pending
     })
 }

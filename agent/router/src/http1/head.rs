@@ -236,6 +236,16 @@ impl Head {
         std::str::from_utf8(self.first.get(&self.bytes)).unwrap_or_default()
     }
 
+    /// Is this the method?
+    pub fn is(&self, method: &[u8]) -> bool {
+        self.first.get(&self.bytes) == method
+    }
+
+    /// The method, as sent.
+    pub fn method_bytes(&self) -> &[u8] {
+        self.first.get(&self.bytes)
+    }
+
     /// The target, as sent.
     pub fn target(&self) -> &str {
         std::str::from_utf8(self.second.get(&self.bytes)).unwrap_or_default()
