@@ -52,17 +52,19 @@ pub(crate) struct Asked<'a> {
     pub authority: Option<&'a str>,
     /// Path and query.
     pub target: Cow<'a, str>,
+    /// Where in it the query's question mark is.
+    mark: Option<usize>,
     /// The client waits for `100 Continue`.
     pub expects: bool,
 }
 
 impl Asked<'_> {
     pub fn path(&self) -> &str {
-        self.target.split_once('?').map_or(&self.target, |t| t.0)
+        self.mark.map_or(&*self.target, |i| &self.target[..i])
     }
 
     pub fn query(&self) -> Option<&str> {
-        self.target.split_once('?').map(|t| t.1)
+        self.mark.map(|i| &self.target[i + 1..])
     }
 }
 
@@ -134,6 +136,7 @@ pub(crate) fn admit<'h>(head: &'h Head, seen: Option<Seen<'h>>) -> Result<Asked<
     }
     Ok(Asked {
         host,
+        mark: memchr::memchr(b'?', target.as_bytes()),
         authority,
         target,
         expects,

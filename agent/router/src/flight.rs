@@ -90,7 +90,6 @@ struct Pace {
 /// The part of a request's state that bodies, tunnels and the sweep share.
 pub(crate) struct Flight {
     pub ctx: Rc<Ctx>,
-    pub wire: Rc<Wire>,
     begun: u64,
     phase: Cell<Phase>,
     touched: Cell<u64>,
@@ -232,9 +231,6 @@ impl Flight {
         self.sentence(Verdict::Cut);
         if let Some(w) = self.app_wire.borrow().as_ref() {
             w.shut();
-        }
-        if self.phase.get() == Phase::Answer {
-            self.wire.shut();
         }
         *self.claim.borrow_mut() = None;
     }
@@ -382,7 +378,6 @@ impl Ticket {
     ) -> Ticket {
         let flight = Rc::new(Flight {
             ctx: ctx.clone(),
-            wire: wire.clone(),
             begun,
             phase: Cell::new(Phase::Queue),
             touched: Cell::new(begun),
