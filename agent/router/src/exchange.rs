@@ -96,7 +96,7 @@ pub(crate) async fn exchange(
         Ok(Done::Switched(lease, heard, websocket)) => {
             return After::Tunnel(Box::new(Tunnel::new(ticket, lease, heard, websocket)));
         }
-        Err(refusal) => refuse(front, &mut ticket, head, refusal, body.is_over()).await,
+        Err(refusal) => Box::pin(refuse(front, &mut ticket, head, refusal, body.is_over())).await,
     };
     drop(ticket);
     after
@@ -124,7 +124,7 @@ pub(crate) async fn refuse_framing(
     let (method, path) = (head.method_bytes(), head.target().as_bytes());
     let mut ticket = Ticket::new(ctx, wire, clock::ms(), method, path, host, head.minor);
     let refusal = Refusal::bad(fault.status, fault.text);
-    refuse(front, &mut ticket, head, refusal, false).await;
+    Box::pin(refuse(front, &mut ticket, head, refusal, false)).await;
 }
 
 async fn refuse(
@@ -195,7 +195,7 @@ impl Serving<'_> {
         };
         if local && way.path == RELEASE_PATH && head.first(Known::ForwardedFor).is_none() {
             let reply = release(ctx, &way)?;
-            own::send(self.front, self.ticket, reply, head.is(b"HEAD")).await;
+            Box::pin(own::send(self.front, self.ticket, reply, head.is(b"HEAD"))).await;
             return Ok(Done::Answered);
         }
         let trusted = local && ctx.shared.trust_loopback;
@@ -219,7 +219,7 @@ impl Serving<'_> {
                 if !body.is_over() {
                     self.front.close();
                 }
-                own::send(self.front, self.ticket, reply, head.is(b"HEAD")).await;
+                Box::pin(own::send(self.front, self.ticket, reply, head.is(b"HEAD"))).await;
                 return Ok(Done::Answered);
             }
         };
@@ -309,8 +309,7 @@ impl Serving<'_> {
                 }
                 Lease::H2(link) => {
                     let link = link.clone();
-                    self.over_h2(link, body, asked, facts, effective, &progress)
-                        .await
+                    Box::pin(self.over_h2(link, body, asked, facts, effective, &progress)).await
                 }
             };
             let nothing = match tried {
