@@ -35,9 +35,6 @@ pub struct Config {
     pub health_listen: Option<SocketAddr>,
     /// Threads that serve, 1 to 256.
     pub threads: usize,
-    /// Are `X-Forwarded-Proto` and `X-Forwarded-Port` of peers on loopback believed (a load balancer's or TLS
-    /// terminator's)? Others' never are.
-    pub trust_loopback_forwarded: bool,
     /// Times and counts; the defaults are Heroku's.
     pub limits: Limits,
 }
@@ -59,7 +56,6 @@ impl Config {
             metrics_listen: None,
             health_listen: None,
             threads: std::thread::available_parallelism().map_or(2, |n| n.get()),
-            trust_loopback_forwarded: true,
             limits: Limits::default(),
         }
     }
@@ -84,6 +80,8 @@ pub struct Limits {
     pub idle: Duration,
     /// The same for tunnels (WebSockets); `None`: no limit.
     pub tunnel_idle: Option<Duration>,
+    /// Over so much time of waiting for a client its rate is measured, where an app demands one.
+    pub rate_window: Duration,
     /// A dyno that refused a connection gets no request for so long.
     pub quarantine: Duration,
     /// A connection to an app is kept open unused for so long; below Node's 5 s.
@@ -115,6 +113,7 @@ impl Default for Limits {
             first_byte: Duration::from_secs(30),
             idle: Duration::from_secs(55),
             tunnel_idle: None,
+            rate_window: Duration::from_secs(10),
             quarantine: Duration::from_secs(5),
             pool_idle: Duration::from_secs(4),
             pool_size: 128,
@@ -139,6 +138,7 @@ impl Limits {
             self.first_byte,
             self.idle,
             self.pool_idle,
+            self.rate_window,
             self.close_grace,
         ];
         let shortest = all.into_iter().min().unwrap_or(self.connect);

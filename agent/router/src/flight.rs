@@ -3,22 +3,23 @@
 //! Deadlines are not timers: each thread looks through its flights every few milliseconds, leaves a verdict where one is
 //! overdue, and wakes the task that waits.
 
+use crate::app::AppWire;
+use crate::buffers;
 use crate::clock;
 use crate::config::Limits;
 use crate::dyno::{Claim, Dyno};
+use crate::gate::Pass;
 use crate::log::Line;
 use crate::metrics::{Count, Finished, NO_APP};
-use crate::pool::AppWire;
+use crate::rules::Effective;
+use crate::table::App;
 use crate::thread::Ctx;
 use crate::wire::Wire;
+use hokku_model::DynoId;
 use hokku_model::code::{self, Code};
-use hokku_model::routing::Compress;
-use hokku_model::{AppId, DynoId};
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Version};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -27,6 +28,8 @@ use std::time::Duration;
 /// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// For a place among the requests that the app takes at once.
+    Place,
     /// For a dyno.
     Queue,
     /// For a connection.
@@ -42,6 +45,7 @@ pub(crate) enum Phase {
 /// Why a request must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
+    Place,
     Boot,
     Connect,
     FirstByte,
@@ -54,6 +58,7 @@ pub(crate) enum Verdict {
 impl Verdict {
     pub fn code(self) -> Code {
         match self {
+            Verdict::Place => code::H11,
             Verdict::Boot => code::H20,
             Verdict::Connect => code::H19,
             Verdict::FirstByte => code::H12,
@@ -64,17 +69,30 @@ impl Verdict {
     }
 }
 
-/// How the request's body failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClientFault {
-    Gone,
-    BadBody,
+/// What an app's settings say about times.
+#[derive(Clone, Copy, Default)]
+struct Times {
+    first_byte: Option<Duration>,
+    idle: Option<Duration>,
+    /// Milliseconds.
+    queue: Option<u64>,
+    /// Bytes a second; 0: no limit.
+    rate: u32,
+}
+
+/// How fast the client was while it was waited for.
+#[derive(Clone, Copy, Default)]
+struct Pace {
+    /// Milliseconds waited in this window.
+    waited: u64,
+    /// What had moved when it began.
+    moved: u64,
+    looked: u64,
 }
 
 /// The part of a request's state that bodies, tunnels and the sweep share.
 pub(crate) struct Flight {
     pub ctx: Rc<Ctx>,
-    pub wire: Arc<Wire>,
     begun: u64,
     phase: Cell<Phase>,
     touched: Cell<u64>,
@@ -83,19 +101,21 @@ pub(crate) struct Flight {
     closing: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     claim: RefCell<Option<Claim>>,
-    app_wire: RefCell<Option<Arc<AppWire>>>,
+    app_wire: RefCell<Option<Rc<AppWire>>>,
+    times: Cell<Times>,
+    pace: Cell<Pace>,
+    /// Bytes that came from the client or went to it.
+    moved: Cell<u64>,
     /// The request's body is not wholly here, and the last look found nothing.
     pub starved_of_upload: Cell<bool>,
     /// The answer is not wholly here, and the last look found nothing.
     pub starved_of_answer: Cell<bool>,
-    pub client_fault: Cell<Option<ClientFault>>,
-    over: Cell<bool>,
-    /// The app's row among the figures.
-    pub slot: Cell<u32>,
     /// Bytes of the request's body that were read.
     pub uploaded: Cell<u64>,
     /// Bytes that compression saved.
     pub saved: Cell<u64>,
+    /// Its app's row among the figures.
+    slot: Cell<u32>,
 }
 
 impl Flight {
@@ -105,13 +125,37 @@ impl Flight {
     }
 
     pub fn enter(&self, phase: Phase) {
+        self.enter_at(phase, clock::ms());
+    }
+
+    /// The same, by a clock that was just looked at.
+    pub fn enter_at(&self, phase: Phase, now: u64) {
         if phase == Phase::Tunnel {
-            self.ctx
-                .metrics
-                .count(self.slot.get(), Count::TunnelsOpened, 1);
+            self.count(Count::TunnelsOpened);
         }
         self.phase.set(phase);
-        self.touched.set(clock::ms());
+        self.touched.set(now);
+    }
+
+    /// Has the answer begun?
+    pub fn is_answering(&self) -> bool {
+        self.phase.get() == Phase::Answer
+    }
+
+    /// Bytes came from the client, or were taken by it.
+    pub fn moves(&self, n: usize) {
+        self.moved.set(self.moved.get() + n as u64);
+        self.touch();
+    }
+
+    /// The app's own limits, and how long it lets requests wait.
+    pub fn limit(&self, settings: &Effective, queue_ms: Option<u64>) {
+        self.times.set(Times {
+            first_byte: settings.first_byte,
+            idle: settings.idle,
+            queue: queue_ms,
+            rate: settings.min_rate.unwrap_or(0),
+        });
     }
 
     pub fn verdict(&self) -> Option<Verdict> {
@@ -125,13 +169,13 @@ impl Flight {
         }
     }
 
-    pub fn is_closing(&self) -> bool {
-        self.closing.get()
+    /// Forgets any verdict: the answer that tells of it is to be sent.
+    pub fn acquit(&self) {
+        self.verdict.set(None);
     }
 
-    /// Nobody waits for this request any more.
-    pub fn is_over(&self) -> bool {
-        self.over.get()
+    pub fn is_closing(&self) -> bool {
+        self.closing.get()
     }
 
     /// The task to wake when there is a verdict.
@@ -149,20 +193,21 @@ impl Flight {
         }
     }
 
-    /// Runs `future` until it is done or a verdict falls.
+    /// Runs `future`, which is pinned elsewhere, until it is done or a verdict falls.
     ///
     /// # Errors
     /// The verdict.
-    pub async fn until<F: Future>(&self, future: F) -> Result<F::Output, Verdict> {
-        let mut future = pin!(future);
-        poll_fn(|cx| {
+    pub fn until<F: Future + Unpin>(
+        &self,
+        mut future: F,
+    ) -> impl Future<Output = Result<F::Output, Verdict>> {
+        poll_fn(move |cx| {
             if let Some(v) = self.verdict.get() {
                 return Poll::Ready(Err(v));
             }
             self.wake_here(cx);
-            future.as_mut().poll(cx).map(Ok)
+            Pin::new(&mut future).poll(cx).map(Ok)
         })
-        .await
     }
 
     pub fn assign(&self, claim: Claim) {
@@ -174,7 +219,7 @@ impl Flight {
         *self.claim.borrow_mut() = None;
     }
 
-    pub fn uses(&self, wire: &Arc<AppWire>) {
+    pub fn uses(&self, wire: &Rc<AppWire>) {
         *self.app_wire.borrow_mut() = Some(wire.clone());
     }
 
@@ -187,6 +232,11 @@ impl Flight {
 
     pub fn is_tunnel(&self) -> bool {
         self.phase.get() == Phase::Tunnel
+    }
+
+    /// Counts something that happened to the app's requests.
+    pub fn count(&self, what: Count) {
+        self.ctx.metrics.count(self.slot.get(), what, 1);
     }
 
     /// Asks a tunnel to close; plain requests go on.
@@ -203,10 +253,34 @@ impl Flight {
         if let Some(w) = self.app_wire.borrow().as_ref() {
             w.shut();
         }
-        if self.phase.get() == Phase::Answer {
-            self.wire.shut();
-        }
         *self.claim.borrow_mut() = None;
+    }
+
+    /// Did the client send or take too little in the last window in which it was waited for?
+    fn is_slow(&self, now: u64, rate: u32, limits: &Limits) -> bool {
+        let waits = match self.phase.get() {
+            Phase::FirstByte => self.starved_of_upload.get(),
+            Phase::Answer => !self.starved_of_answer.get(),
+            _ => false,
+        };
+        let mut pace = self.pace.get();
+        if waits && pace.looked > 0 {
+            pace.waited += now.saturating_sub(pace.looked);
+        }
+        pace.looked = now;
+        let window = u64::try_from(limits.rate_window.as_millis()).unwrap_or(u64::MAX);
+        let mut slow = false;
+        if pace.waited >= window {
+            let moved = self.moved.get();
+            slow = (moved - pace.moved).saturating_mul(1000) < u64::from(rate) * pace.waited;
+            pace = Pace {
+                waited: 0,
+                moved,
+                looked: now,
+            };
+        }
+        self.pace.set(pace);
+        slow
     }
 
     fn sentence(&self, v: Verdict) {
@@ -223,15 +297,22 @@ impl Flight {
             u128::from(now.saturating_sub(since)) >= limit.as_millis()
         };
         let touched = self.touched.get();
+        let times = self.times.get();
+        let or = |own: Option<Duration>, usual: Duration| own.unwrap_or(usual);
+        let queue = || times.queue.map_or(limits.boot, Duration::from_millis);
+        if times.rate > 0 && self.is_slow(now, times.rate, limits) {
+            return self.sentence(Verdict::ClientIdle);
+        }
         match self.phase.get() {
-            Phase::Queue if after(self.begun, limits.boot) => self.sentence(Verdict::Boot),
+            Phase::Place if after(self.begun, queue()) => self.sentence(Verdict::Place),
+            Phase::Queue if after(self.begun, queue()) => self.sentence(Verdict::Boot),
             Phase::Connect if after(touched, limits.connect) => self.sentence(Verdict::Connect),
             Phase::FirstByte => {
                 let starved = self.starved_of_upload.get();
                 let limit = if starved {
-                    limits.idle
+                    or(times.idle, limits.idle)
                 } else {
-                    limits.first_byte
+                    or(times.first_byte, limits.first_byte)
                 };
                 if after(touched, limit) {
                     self.sentence(if starved {
@@ -241,14 +322,12 @@ impl Flight {
                     });
                 }
             }
-            Phase::Answer if after(touched, limits.idle) => {
-                if self.starved_of_answer.get() {
-                    self.sentence(Verdict::AppIdle);
+            Phase::Answer if after(touched, or(times.idle, limits.idle)) => {
+                self.sentence(if self.starved_of_answer.get() {
+                    Verdict::AppIdle
                 } else {
-                    // the writer waits for the client and will not look at the verdict
-                    self.sentence(Verdict::ClientIdle);
-                    self.wire.shut();
-                }
+                    Verdict::ClientIdle
+                })
             }
             Phase::Tunnel if limits.tunnel_idle.is_some_and(|l| after(touched, l)) => {
                 self.ask_to_close()
@@ -258,15 +337,31 @@ impl Flight {
     }
 }
 
+/// Texts of a log line in one piece of memory, one after the other.
+struct Texts {
+    all: Vec<u8>,
+    /// Ends of method, path, host, request id and forwarded-for.
+    ends: [usize; 5],
+}
+
+impl Texts {
+    fn get(&self, i: usize) -> &[u8] {
+        let start = if i == 0 { 0 } else { self.ends[i - 1] };
+        self.all.get(start..self.ends[i]).unwrap_or_default()
+    }
+
+    fn put(&mut self, i: usize, text: &[u8]) {
+        self.all.extend_from_slice(text);
+        self.ends[i..].fill(self.all.len());
+    }
+}
+
 struct Entry {
-    method: Method,
-    path: Option<PathAndQuery>,
-    host: HeaderValue,
-    request_id: HeaderValue,
-    fwd: HeaderValue,
+    texts: Texts,
     https: bool,
     protocol: &'static str,
-    app: Option<AppId>,
+    app: Option<Arc<App>>,
+    tls_version: Option<&'static str>,
     tries: u32,
     dyno: Option<Arc<Dyno>>,
     connect: Option<u64>,
@@ -277,25 +372,32 @@ struct Entry {
     code: Option<Code>,
     sock: Option<&'static str>,
     concluded: bool,
-    unread: bool,
+    pass: Option<Pass>,
 }
 
 /// Owns a flight. When it is dropped the request is over: the claim is given up and the line is logged. Unless it was
 /// concluded before, the client went away (H27).
 pub(crate) struct Ticket {
     pub flight: Rc<Flight>,
-    /// Whether, and how hard, the app's answers are compressed.
-    pub compress: Compress,
+    /// Milliseconds from the accepted head to the dyno's connection, once it was given to one.
+    pub queued: Option<u64>,
     key: usize,
     entry: Box<Entry>,
 }
 
 impl Ticket {
-    pub fn new<B>(ctx: &Rc<Ctx>, wire: &Arc<Wire>, request: &http::Request<B>) -> Ticket {
-        let begun = clock::ms();
+    /// A request begins whose head was whole at `begun`.
+    pub fn new(
+        ctx: &Rc<Ctx>,
+        wire: &Rc<Wire>,
+        begun: u64,
+        method: &[u8],
+        path: &[u8],
+        host: &[u8],
+        minor: u8,
+    ) -> Ticket {
         let flight = Rc::new(Flight {
             ctx: ctx.clone(),
-            wire: wire.clone(),
             begun,
             phase: Cell::new(Phase::Queue),
             touched: Cell::new(begun),
@@ -304,37 +406,34 @@ impl Ticket {
             waker: RefCell::new(None),
             claim: RefCell::new(None),
             app_wire: RefCell::new(None),
+            times: Cell::default(),
+            pace: Cell::default(),
+            moved: Cell::new(0),
             starved_of_upload: Cell::new(false),
             starved_of_answer: Cell::new(false),
-            client_fault: Cell::new(None),
-            over: Cell::new(false),
-            slot: Cell::new(NO_APP),
             uploaded: Cell::new(0),
             saved: Cell::new(0),
+            slot: Cell::new(NO_APP),
         });
         let key = ctx.flights.borrow_mut().insert(flight.clone());
-        let headers = request.headers();
-        let authority = || {
-            request
-                .uri()
-                .authority()
-                .and_then(|a| HeaderValue::from_str(a.as_str()).ok())
+        let mut texts = Texts {
+            all: buffers::text(),
+            ends: [0; 5],
         };
-        let host = headers.get(http::header::HOST).cloned().or_else(authority);
+        texts.put(0, method);
+        texts.put(1, path);
+        texts.put(2, host);
         let entry = Entry {
-            method: request.method().clone(),
-            path: request.uri().path_and_query().cloned(),
-            host: host.unwrap_or(HeaderValue::from_static("")),
-            request_id: HeaderValue::from_static(""),
-            fwd: wire.peer_text.clone(),
-            https: false,
-            protocol: match request.version() {
-                Version::HTTP_2 => "http2.0",
-                Version::HTTP_10 => "http1.0",
-                _ => "http1.1",
+            texts,
+            https: wire.tls.is_some(),
+            tls_version: wire.tls.as_ref().map(|t| t.version.name()),
+            tries: 0,
+            protocol: match minor {
+                0 => "http1.0",
+                1 => "http1.1",
+                _ => "http2.0",
             },
             app: None,
-            tries: 0,
             dyno: None,
             connect: None,
             given: None,
@@ -343,31 +442,49 @@ impl Ticket {
             code: None,
             sock: None,
             concluded: false,
-            unread: false,
+            pass: None,
         };
         Ticket {
             flight,
-            compress: Compress::Off,
+            queued: None,
             key,
             entry: Box::new(entry),
         }
     }
 
-    pub fn forwarded(&mut self, request_id: HeaderValue, fwd: HeaderValue, https: bool) {
-        self.entry.request_id = request_id;
-        self.entry.fwd = fwd;
+    /// Who asks, as it is told to the app.
+    pub fn forwarded(&mut self, request_id: &[u8], fwd: &[u8], https: bool) {
+        self.entry.texts.put(3, request_id);
+        self.entry.texts.put(4, fwd);
         self.entry.https = https;
     }
 
-    pub fn of_app(&mut self, app: AppId, compress: Compress) {
-        self.entry.app = Some(app);
-        self.compress = compress;
+    pub fn of_app(&mut self, app: &Arc<App>) {
+        self.flight.slot.set(app.slot);
+        self.entry.app = Some(app.clone());
     }
 
-    pub fn given_to(&mut self, dyno: &Arc<Dyno>, connect_ms: u64) {
+    /// The app that was asked for, once it was found.
+    pub fn app(&self) -> Option<&Arc<App>> {
+        self.entry.app.as_ref()
+    }
+
+    /// Did the client use TLS?
+    pub fn https(&self) -> bool {
+        self.entry.https
+    }
+
+    /// Keeps the request's place among those that the app takes at once.
+    pub fn holds(&mut self, pass: Pass) {
+        self.entry.pass = Some(pass);
+    }
+
+    /// The request is about to be written to a dyno's connection, which took so long to get.
+    pub fn given_to(&mut self, dyno: &Arc<Dyno>, connect_ms: u64, now: u64) {
         self.entry.dyno = Some(dyno.clone());
         self.entry.connect = Some(connect_ms);
-        self.entry.given = Some(clock::ms());
+        self.entry.given = Some(now);
+        self.queued = Some(now.saturating_sub(self.flight.begun));
     }
 
     /// The dyno of the last attempt, for the line of a failed request.
@@ -382,11 +499,6 @@ impl Ticket {
 
     pub fn add_bytes(&mut self, n: usize) {
         self.entry.bytes += n as u64;
-    }
-
-    /// The client may still be sending a body that nobody reads.
-    pub fn leaves_unread(&mut self) {
-        self.entry.unread = true;
     }
 
     /// The answer is complete.
@@ -416,50 +528,51 @@ impl Drop for Ticket {
             self.fail(self.flight.verdict().map_or(code::H27, Verdict::code));
         }
         let flight = &self.flight;
-        flight.over.set(true);
         flight.unassign();
-        flight.wire.done(self.entry.unread);
         let ctx = &flight.ctx;
         ctx.flights.borrow_mut().remove(self.key);
-        let e = &self.entry;
+        let e = &mut *self.entry;
         let now = clock::ms();
-        let begun = flight.begun;
-        let found = e
-            .given
-            .unwrap_or(now)
-            .saturating_sub(e.connect.unwrap_or(0));
+        let service = e.given.map(|g| now.saturating_sub(g));
+        let waited = self
+            .queued
+            .unwrap_or_else(|| now.saturating_sub(flight.begun));
         ctx.metrics.record(
             flight.slot.get(),
             &Finished {
                 status: e.status,
                 code: e.code,
-                queue: found.saturating_sub(begun) * 1000,
+                queue: waited.saturating_sub(e.connect.unwrap_or(0)) * 1000,
                 connect: e.connect.map(|ms| ms * 1000),
-                service: e.given.map(|g| now.saturating_sub(g) * 1000),
+                service: service.map(|ms| ms * 1000),
                 bytes_in: flight.uploaded.get(),
                 bytes_out: e.bytes,
                 saved: flight.saved.get(),
                 retries: e.tries.saturating_sub(1),
-                tunnel: flight.phase.get() == Phase::Tunnel,
+                tunnel: flight.is_tunnel(),
             },
         );
+        let text = |i: usize| e.texts.get(i);
         let line = Line {
             code: e.code,
             sock: e.sock,
-            method: e.method.as_str(),
-            path: e.path.as_ref().map_or(&b"/"[..], |p| p.as_str().as_bytes()),
-            host: e.host.as_bytes(),
-            request_id: e.request_id.as_bytes(),
-            fwd: e.fwd.as_bytes(),
+            method: std::str::from_utf8(text(0)).unwrap_or_default(),
+            path: text(1),
+            host: text(2),
+            request_id: text(3),
+            fwd: text(4),
             dyno: e.dyno.as_ref().map_or("", |d| &d.name),
             connect: e.connect,
-            service: e.given.map(|g| now.saturating_sub(g)),
+            service,
             status: e.status,
             bytes: e.bytes,
             protocol: e.protocol,
             https: e.https,
-            tls_version: flight.wire.tls.as_ref().map(|t| t.version.name()),
+            tls_version: e.tls_version,
         };
-        ctx.lines.borrow_mut().add(e.app, &line);
+        ctx.lines
+            .borrow_mut()
+            .add(e.app.as_ref().map(|a| a.id), &line);
+        buffers::done_with(std::mem::take(&mut e.texts.all));
     }
 }

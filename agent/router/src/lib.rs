@@ -7,43 +7,52 @@
 //! Who calls it: `hokkud router` calls [`serve`]; the agent talks to it through [`control_client`].
 //! Tests: beside the code, and with real sockets in `tests/`.
 //!
-//! One acceptor hands connections to threads that share nothing but the table (`accept`, `thread`). A request goes
-//! through `conn` (HTTP/1 or 2), `framing`, `headers`, `client`, `table` (`hosts`, `path`, `prefix`), `rules`, `pick`,
-//! `affinity`, `pool`, `forward`, `compress`, `body`; or
-//! `upgrade` when it becomes a tunnel. Before that `proxy_protocol` and `tls` greet the client. `flight` holds its deadlines and writes its line to `log`. `control` and `drain` are the agent's
-//! side; `snapshot` keeps the table over a restart; `handover` gives the listening sockets to a new router.
+//! One acceptor hands connections to threads that share nothing but the table (`accept`, `thread`). `client` reads a
+//! request's head with the strict codec of `http1` (or gets it from HTTP/2) and hands it to `exchange`, which is a straight
+//! line for all of them: `admit`, `decide`, `choose` (`table`, `gate`, `pick`, `pool`), `headers`, then `upload` one way
+//! and, through `app`, `answer` with `compress` the other; or `tunnel` when the protocol is switched, or `own` when the
+//! router answers by itself. `source` and `sink` are bodies on their way in and out over either protocol, `io` and
+//! `buffers` what they run on. `flight` holds a request's deadlines and writes its line to `log`. `control` and `drain`
+//! are the agent's side; `snapshot` keeps the table over a restart; `handover` gives the listening sockets to a new
+//! router. Before HTTP, `proxy_protocol` and `tls` greet the client. `decide` asks `health`, `rules` and `files` whether the
+//! router answers by itself; `origin` knows who the client is behind a load balancer.
 
 mod accept;
-#[allow(dead_code, reason = "the data path takes them up next")]
+mod admit;
 mod affinity;
+mod answer;
+mod app;
 mod aside;
-mod body;
-#[allow(dead_code, reason = "the data path takes them up next")]
+mod buffers;
+mod choose;
 mod client;
 mod clock;
 mod compress;
 mod config;
-mod conn;
 mod control;
 pub mod control_client;
+mod decide;
 mod drain;
 mod dyno;
-#[allow(dead_code, reason = "the data path calls it next")]
+mod exchange;
 mod files;
 mod flight;
-mod forward;
-mod framing;
+mod front;
+mod gate;
 mod handover;
 mod headers;
-#[allow(dead_code, reason = "the data path asks it next")]
 mod health;
 mod hosts;
+mod http1;
+mod io;
 mod lines;
 mod log;
 mod logfile;
 mod metrics;
 mod nets;
-#[allow(dead_code, reason = "the data path asks for an app's own pages next")]
+mod origin;
+mod outgoing;
+mod own;
 mod page;
 mod path;
 mod pick;
@@ -51,21 +60,21 @@ mod plain;
 mod pool;
 mod prefix;
 mod proxy_protocol;
-#[allow(dead_code, reason = "the rooms that answer by themselves come next")]
 mod reply;
-#[allow(dead_code, reason = "the rooms that answer by themselves come next")]
 mod request;
-#[allow(dead_code, reason = "the data path takes them up next")]
 mod rules;
+mod sink;
+mod slot;
 mod slots;
 mod snapshot;
+mod source;
 #[cfg(test)]
 mod spent;
-#[allow(dead_code, reason = "the data path takes them up next")]
 mod table;
 mod thread;
 mod tls;
-mod upgrade;
+mod tunnel;
+mod upload;
 mod websocket;
 mod wire;
 
@@ -150,13 +159,17 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
 /// # Errors
 /// As [`serve`].
 pub fn start(config: Config) -> anyhow::Result<Router> {
+    start_deciding(config, decide::decide)
+}
+
+fn start_deciding(config: Config, decide: decide::Decider) -> anyhow::Result<Router> {
     raise_file_limit();
     let socket = config.control.with_file_name("handover.sock");
     let mut taken = match config.take_over {
         true => handover::take_over(&socket)?,
         false => None,
     };
-    let started = start_with(config, &mut taken, &socket);
+    let started = start_with(config, decide, &mut taken, &socket);
     if let (Err(e), Some(taken)) = (&started, taken) {
         taken.failed(e);
     }
@@ -165,6 +178,7 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
 
 fn start_with(
     config: Config,
+    decide: decide::Decider,
     taken: &mut Option<handover::Taken>,
     socket: &std::path::Path,
 ) -> anyhow::Result<Router> {
@@ -207,10 +221,10 @@ fn start_with(
     let shared = Arc::new(thread::Shared {
         routes: ArcSwap::from_pointee(table::Table::default()),
         limits: config.limits,
-        trust_loopback: config.trust_loopback_forwarded,
         metrics,
         draining: AtomicBool::new(false),
         tls: tls.clone(),
+        decide,
     });
 
     let (lines, batches) = std::sync::mpsc::sync_channel(LOG_QUEUE);

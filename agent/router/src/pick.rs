@@ -159,7 +159,6 @@ mod tests {
         app.targets = (1..=3).map(for_test).collect();
         app.shares = vec![Group {
             below: 200,
-            release: Some(2),
             targets: (11..=12).map(for_test).collect(),
         }];
         app

@@ -10,6 +10,7 @@ mod tests;
 pub(crate) use register::Register;
 
 use crate::dyno::Dyno;
+use crate::gate::Gate;
 use crate::hosts::Hosts;
 use crate::nets::Nets;
 use crate::rules::Rules;
@@ -50,6 +51,8 @@ pub(crate) struct App {
     pub shares: Vec<Group>,
     /// Requests that wait for a target; shared with the app's entry in later tables.
     pub waiting: Arc<AtomicU32>,
+    /// Counts the app's requests where their number is limited; shared likewise.
+    pub gate: Arc<Gate>,
     /// Its row among the figures.
     pub slot: u32,
 }
@@ -58,8 +61,6 @@ pub(crate) struct App {
 pub(crate) struct Group {
     /// It gets the requests whose number of 0 to 999 is below this, but not below the group's before.
     pub below: u16,
-    /// The release whose dynos these are.
-    pub release: Option<u32>,
     pub targets: Vec<Arc<Dyno>>,
 }
 
@@ -74,11 +75,6 @@ impl Table {
     /// Do this peer's connections begin with a PROXY header?
     pub fn sends_proxy_header(&self, peer: std::net::IpAddr) -> bool {
         self.front.proxy_protocol && self.trusted.contains(peer)
-    }
-
-    /// The app of a host's root.
-    pub fn find_by_host(&self, host: &str) -> Option<&Arc<App>> {
-        self.find(host, "/")
     }
 }
 
@@ -107,6 +103,7 @@ pub(crate) fn for_test(routing: Routing) -> App {
         targets: Vec::new(),
         shares: Vec::new(),
         waiting: Arc::default(),
+        gate: Arc::default(),
         slot: 0,
     }
 }

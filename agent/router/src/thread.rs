@@ -3,6 +3,8 @@
 use crate::accept::Via;
 use crate::compress::Press;
 use crate::config::Limits;
+use crate::decide::Decider;
+use crate::files::Roots;
 use crate::flight::Flight;
 use crate::log::{Batch, Lines};
 use crate::metrics::{Metrics, Recorder};
@@ -12,7 +14,7 @@ use crate::slots::Slots;
 use crate::table::Table;
 use crate::tls::Tls;
 use crate::wire::{Counted, Wire};
-use crate::{clock, conn, drain};
+use crate::{client, clock, drain};
 use arc_swap::ArcSwap;
 use hokku_model::DynoId;
 use std::cell::{Cell, RefCell};
@@ -31,11 +33,11 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub(crate) struct Shared {
     pub routes: ArcSwap<Table>,
     pub limits: Limits,
-    pub trust_loopback: bool,
     pub metrics: Arc<Metrics>,
     /// The router is about to end: load balancers are told.
     pub draining: AtomicBool,
     pub tls: Arc<Tls>,
+    pub decide: Decider,
 }
 
 /// Orders to a thread.
@@ -68,9 +70,11 @@ pub(crate) struct Ctx {
     pub connections: Arc<AtomicUsize>,
     pub pool: RefCell<Pool>,
     pub flights: RefCell<Slots<Rc<Flight>>>,
-    pub wires: RefCell<Slots<Arc<Wire>>>,
+    pub wires: RefCell<Slots<Rc<Wire>>>,
     pub lines: RefCell<Lines>,
     pub press: RefCell<Press>,
+    /// Folders of releases that are kept open.
+    pub roots: RefCell<Roots>,
     /// This thread's figures.
     pub metrics: Recorder,
     pub dice: Dice,
@@ -81,6 +85,8 @@ pub(crate) struct Ctx {
     /// Rung when the router hands over or is about to stop: clients that can be told without a race are.
     pub retire: Notify,
     stopping: Cell<bool>,
+    /// Idle connections are not kept any more.
+    closed: Cell<bool>,
     /// Rung when there is something to sweep again.
     busy: Notify,
     coarse: Cell<u64>,
@@ -101,6 +107,11 @@ impl Ctx {
     /// Is the next answer of each connection its last?
     pub fn is_stopping(&self) -> bool {
         self.stopping.get()
+    }
+
+    /// Are idle connections not kept any more?
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
     }
 
     fn is_quiet(&self) -> bool {
@@ -164,11 +175,13 @@ pub(crate) fn start(
                 wires: RefCell::new(Slots::new()),
                 lines: RefCell::new(Lines::new(writer)),
                 press: RefCell::new(Press::new()),
+                roots: RefCell::default(),
                 dice: Dice::new(),
                 changed: Notify::new(),
                 stop: Notify::new(),
                 retire: Notify::new(),
                 stopping: Cell::new(false),
+                closed: Cell::new(false),
                 busy: Notify::new(),
                 coarse: Cell::new(clock::ms()),
             });
@@ -202,7 +215,7 @@ fn obey(ctx: &Rc<Ctx>, order: Order) {
     match order {
         Order::Serve(stream, peer, via, counted) => {
             ctx.busy.notify_one();
-            conn::serve(ctx, stream, peer, via, counted);
+            client::serve(ctx, stream, peer, via, counted);
         }
         Order::Look(seen) => {
             ctx.pool.borrow_mut().sweep(&ctx.shared.limits);
@@ -264,7 +277,11 @@ async fn drain(ctx: &Rc<Ctx>, mut inbox: mpsc::Receiver<Order>) {
         }
         if !closed && clock::ms() >= farewell {
             closed = true;
+            ctx.closed.set(true);
             ctx.stop.notify_waiters();
+            for wire in ctx.wires.borrow().iter().filter(|w| w.is_idle()) {
+                wire.shut_reading();
+            }
         }
         if !cut && clock::ms() >= patience {
             cut = true;

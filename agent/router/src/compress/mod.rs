@@ -7,7 +7,7 @@
 //! (`stream`).
 //! What it never does: touch a body that is encoded already, a part of a body (206), an answer marked `no-transform` or
 //! one the app wants unbuffered (`X-Accel-Buffering: no`); decode; keep a body for longer than the cache's bounds.
-//! Who calls it: `forward`, for each answer of an app that has not switched it off.
+//! Who calls it: `answer`, for each answer of an app that has not switched it off.
 //! Tests: beside the code, and with real sockets and decoders in `tests/router/compress.rs`.
 //!
 //! Event streams are compressed like the rest, from their head on and without gathering. When a thread has too many bodies
@@ -34,17 +34,17 @@ mod rules;
 mod stream;
 
 pub(crate) use accept::Accepted;
-#[allow(unused_imports, reason = "the data path calls it next")]
 pub(crate) use own::own;
 pub(crate) use press::Press;
 pub(crate) use rules::Asked;
-pub(crate) use stream::Squeezed;
+pub(crate) use stream::pass_on;
 
-use crate::body::{Answer, Down};
+use crate::http1::head::Head;
+use crate::http1::name::Known;
 use hokku_model::routing::Compress;
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
-use rules::Kind;
+use http::header::IF_NONE_MATCH;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use rules::{Kind, Wanted};
 use std::time::Duration;
 
 /// Bodies up to this many bytes are gathered, compressed at once, and kept in the cache.
@@ -82,55 +82,78 @@ pub(crate) fn is_compressible(content_type: &[u8]) -> bool {
     rules::is_text(rules::media_type_of(content_type))
 }
 
-/// Prepares an app's answer for a client that asked so: rewrites `headers` and wraps the body where it is to be
-/// compressed. Waits up to [`GATHER`] for the end of the body.
-pub(crate) async fn apply(
-    asked: &Asked,
+/// What becomes of an answer. The maps hold the fields that the rules judge, as they are to be told.
+pub(crate) enum Plan {
+    /// It passes untouched.
+    Leave,
+    /// It passes, with these fields.
+    Vary(HeaderMap),
+    /// It is compressed.
+    Press(Pressing),
+}
+
+/// How an answer is compressed.
+pub(crate) struct Pressing {
+    wanted: Wanted,
     setting: Compress,
-    status: http::StatusCode,
-    headers: &mut HeaderMap,
-    answer: Box<Answer>,
-) -> Down {
-    let kind = rules::judge(asked, status, headers, answer.length());
-    let (wanted, events) = match kind {
-        Kind::Leave => return Down::answer(answer),
-        Kind::Vary => {
-            rules::vary(headers);
-            return Down::answer(answer);
-        }
-        Kind::Compress { .. } if answer.is_over() => return Down::answer(answer),
-        Kind::Compress { wanted, events } => (wanted, events),
-    };
-    rules::vary(headers);
-    let ctx = answer.ctx().clone();
-    let long = answer.length().is_some_and(|n| n > WHOLE_MAX as u64);
-    let mut body = Squeezed::new(answer);
-    if !events && !long && body.gather().await {
-        let original = body.gathered();
-        if original.len() > TURN {
-            tokio::task::yield_now().await;
-        }
-        let made = if original.len() < rules::LEAST {
-            None
-        } else {
-            ctx.press.borrow_mut().whole(wanted, setting, &original)
-        };
-        if let Some((encoding, bytes)) = made {
-            body.saves(original.len() - bytes.len());
-            rules::encoded(headers, encoding);
-            if !body.has_trailers() {
-                headers.insert(CONTENT_LENGTH, bytes.len().into());
-            }
-            body.instead(bytes);
-        } else {
-            body.instead(original);
-        }
-    } else if let Some(encoding) = wanted.now
-        && let Some(stream) = ctx.press.borrow_mut().begin(encoding, setting, events)
-    {
-        rules::encoded(headers, encoding);
-        body.through(stream);
+    events: bool,
+    fields: HeaderMap,
+}
+
+/// Plans for an answer. `to_head`: the method was HEAD. `length`: of the body, where it is known.
+pub(crate) fn plan(
+    request: &Head,
+    to_head: bool,
+    answer: &Head,
+    length: Option<u64>,
+    setting: Compress,
+) -> Plan {
+    // most answers are told apart here, without a map
+    let told = answer.first(if answer.status == 304 {
+        Known::Etag
+    } else {
+        Known::ContentType
+    });
+    let short = !to_head && answer.status != 304 && length.is_some_and(|n| n < rules::LEAST as u64);
+    if told.is_none() || short {
+        return Plan::Leave;
     }
-    // without a stream there were too many at once: this one goes as it is
-    Down::Squeezed(Box::new(body))
+    let Ok(status) = StatusCode::from_u16(answer.status) else {
+        return Plan::Leave;
+    };
+    let mut fields = map(answer, |k, _| k.is_judged());
+    let asked = map(request, |k, name| {
+        k == Known::CacheControl
+            || name.eq_ignore_ascii_case(b"accept-encoding")
+            || name.eq_ignore_ascii_case(IF_NONE_MATCH.as_str().as_bytes())
+    });
+    let method = if to_head { Method::HEAD } else { Method::GET };
+    let asked = Asked::of(&method, &asked);
+    match rules::judge(&asked, status, &mut fields, length) {
+        Kind::Leave => Plan::Leave,
+        Kind::Vary => {
+            rules::vary(&mut fields);
+            Plan::Vary(fields)
+        }
+        Kind::Compress { wanted, events } => {
+            rules::vary(&mut fields);
+            Plan::Press(Pressing {
+                wanted,
+                setting,
+                events,
+                fields,
+            })
+        }
+    }
+}
+
+fn map(head: &Head, keep: impl Fn(Known, &[u8]) -> bool) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for f in head.fields().filter(|f| keep(f.known, f.name)) {
+        let name = HeaderName::from_bytes(f.name);
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(f.value)) {
+            map.append(name, value);
+        }
+    }
+    map
 }

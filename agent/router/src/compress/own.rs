@@ -11,7 +11,6 @@ use std::os::unix::fs::FileExt;
 
 /// Compresses a reply as an app's answer would be, when it is short enough to be in memory for a moment (256 KB). Also
 /// tells how many bytes that saved. A file that cannot be read is left to whoever sends it.
-#[allow(dead_code, reason = "the data path calls it next")]
 pub(crate) fn own(
     press: &mut Press,
     asked: &Asked,
@@ -50,7 +49,6 @@ pub(crate) fn own(
     (reply, saved)
 }
 
-#[allow(dead_code, reason = "the data path calls it next")]
 fn read(own: &Own, length: u64) -> Option<Bytes> {
     match own {
         Own::Bytes(bytes) => Some(bytes.clone()),

@@ -1,251 +1,274 @@
 //! The body of an app's answer as it is gathered, compressed, and sent.
 
-use super::press::{Stream, Then};
-use super::{GATHER, TURN, WHOLE_MAX};
-use crate::body::{Answer, Broken};
-use bytes::Bytes;
+use super::press::{Jammed, Stream, Then};
+use super::rules::{self, Wanted};
+use super::{GATHER, Pressing, TURN, WHOLE_MAX};
+use crate::answer::{self, Cut};
+use crate::flight::Ticket;
+use crate::sink::Sink;
+use crate::source::{Broken, Source};
+use crate::thread::Ctx;
 use hokku_model::code;
+use hokku_model::routing::Compress;
 use http::HeaderMap;
-use hyper::body::{Frame, SizeHint};
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::{Context, Poll, ready};
+use std::rc::Rc;
+use std::task::Poll;
 
 /// Output is sent when there is so much of it, or when the app pauses.
 const PIECE: usize = 16 * 1024;
 
-type Next = Poll<Option<Result<Frame<Bytes>, Broken>>>;
-
-/// How the app's body ended.
-enum End {
-    /// All is there.
-    Whole,
-    /// It broke off.
-    Broken(Broken),
-}
-
-/// A body between app and client.
-pub(crate) struct Squeezed {
-    answer: Box<Answer>,
-    /// `None`: what is held goes out as it is.
+/// A compressor that goes back to its thread.
+struct Borrowed {
+    ctx: Rc<Ctx>,
     stream: Option<Stream>,
-    /// Gathered, or not yet compressed.
-    held: VecDeque<Bytes>,
-    end: Option<End>,
-    trailers: Option<HeaderMap>,
-    /// Compressed, not yet sent.
-    out: Vec<u8>,
-    /// Something went into the compressor and nothing was flushed since.
-    dirty: bool,
-    /// Bytes compressed in this turn.
-    turn: usize,
-    finished: bool,
 }
 
-impl Squeezed {
-    pub fn new(answer: Box<Answer>) -> Squeezed {
-        Squeezed {
-            answer,
-            stream: None,
-            held: VecDeque::new(),
-            end: None,
-            trailers: None,
-            out: Vec::new(),
-            dirty: false,
-            turn: 0,
-            finished: false,
-        }
+impl Borrowed {
+    fn take(
+        ctx: &Rc<Ctx>,
+        encoding: super::Encoding,
+        setting: Compress,
+        events: bool,
+    ) -> Option<Borrowed> {
+        let stream = ctx.press.borrow_mut().begin(encoding, setting, events)?;
+        Some(Borrowed {
+            ctx: ctx.clone(),
+            stream: Some(stream),
+        })
     }
 
-    /// Takes what the app sends until its body ends; false when that takes too long, is too much, or breaks off.
-    pub async fn gather(&mut self) -> bool {
-        let mut size = 0;
-        // most bodies are here with their head and need no timer
-        let mut timer = None;
-        poll_fn(|cx| {
-            while self.end.is_none() && size <= WHOLE_MAX {
-                match self.poll_app(cx) {
-                    Poll::Ready(n) => size += n,
-                    Poll::Pending => {
-                        let timer =
-                            timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(GATHER)));
-                        return timer.as_mut().poll(cx);
-                    }
-                }
+    fn press(&mut self, input: &[u8], then: Then, out: &mut Vec<u8>) -> Result<(), Cut> {
+        let pressed = match &mut self.stream {
+            Some(stream) => stream.press(input, then, out),
+            None => Err(Jammed),
+        };
+        pressed.map_err(|_| Cut::Here(code::H99))
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            self.ctx.press.borrow_mut().end(stream);
+        }
+    }
+}
+
+/// Sends a body compressed. `start` begins the answer with the fields and the length it is given. `length`: of the body
+/// as the app sends it, where that is known.
+///
+/// # Errors
+/// When it does not become whole.
+pub(crate) async fn pass_on<'a>(
+    pressing: Pressing,
+    start: impl Fn(Option<&HeaderMap>, Option<u64>) -> Sink<'a>,
+    body: &mut Source<'_>,
+    length: Option<u64>,
+    ticket: &mut Ticket,
+) -> Result<(), Cut> {
+    let Pressing {
+        wanted,
+        setting,
+        events,
+        mut fields,
+    } = pressing;
+    let ctx = ticket.flight.ctx.clone();
+    let long = length.is_some_and(|n| n > WHOLE_MAX as u64);
+    let mut held = Vec::new();
+    if !events
+        && !long
+        && let Gathered::Whole = gather(body, &mut held, ticket).await
+    {
+        return whole((wanted, setting), fields, start, body, &held, ticket).await;
+    }
+    let borrowed = wanted
+        .now
+        .and_then(|encoding| Some((encoding, Borrowed::take(&ctx, encoding, setting, events)?)));
+    let Some((encoding, mut stream)) = borrowed else {
+        // there were too many at once: this one goes as it is
+        let mut sink = start(Some(&fields), length);
+        if !held.is_empty() {
+            ticket.add_bytes(held.len());
+            sink.send(&held, false, None).await?;
+            ticket.flight.moves(held.len());
+            drop(held);
+        }
+        return answer::pump(body, &mut sink, ticket).await;
+    };
+    rules::encoded(&mut fields, encoding);
+    let mut sink = start(Some(&fields), None);
+    let mut out = Vec::new();
+    let mut turn = 0;
+    for piece in held.chunks(TURN) {
+        press_piece(&mut stream, piece, &mut out, &mut turn, &mut sink, ticket).await?;
+    }
+    drop(held);
+    stream_on(body, &mut sink, &mut stream, out, turn, ticket).await
+}
+
+/// What came of waiting for a whole body.
+enum Gathered {
+    /// It is whole: in `held`, or all of it still in the source.
+    Whole,
+    /// It takes too long, is too much, or breaks off.
+    Not,
+}
+
+/// Takes what the app sends until its body ends.
+async fn gather(body: &mut Source<'_>, held: &mut Vec<u8>, ticket: &Ticket) -> Gathered {
+    // most bodies are here with their head and need no timer
+    let mut timer = None;
+    let flight = &ticket.flight;
+    loop {
+        if held.is_empty() && body.is_last() && body.data().len() <= WHOLE_MAX {
+            return Gathered::Whole;
+        }
+        let n = body.data().len();
+        held.extend_from_slice(body.data());
+        body.consume(n);
+        if held.len() > WHOLE_MAX {
+            return Gathered::Not;
+        }
+        let more = poll_fn(|cx| match body.poll_data(cx) {
+            Poll::Ready(more) => Poll::Ready(Some(more)),
+            Poll::Pending => {
+                flight.starved_of_answer.set(true);
+                let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(GATHER)));
+                timer.as_mut().poll(cx).map(|()| None)
             }
-            Poll::Ready(())
         })
         .await;
-        size <= WHOLE_MAX && matches!(self.end, Some(End::Whole))
-    }
-
-    /// All that was gathered, in one piece.
-    pub fn gathered(&mut self) -> Bytes {
-        if self.held.len() > 1 {
-            let all: Vec<&[u8]> = self.held.iter().map(|b| &b[..]).collect();
-            let all = Bytes::from(all.concat());
-            self.held.clear();
-            return all;
+        flight.starved_of_answer.set(false);
+        flight.touch();
+        match more {
+            Some(Ok(true)) => {}
+            Some(Ok(false)) => return Gathered::Whole,
+            // a break is found again by whoever reads on
+            Some(Err(Broken::Lost | Broken::Malformed)) | None => return Gathered::Not,
         }
-        self.held.pop_front().unwrap_or_default()
-    }
-
-    /// Sends this in place of what was gathered.
-    pub fn instead(&mut self, bytes: Bytes) {
-        self.held.clear();
-        self.held.push_back(bytes);
-    }
-
-    /// Sends everything through a compressor.
-    pub fn through(&mut self, stream: Stream) {
-        self.stream = Some(stream);
-    }
-
-    /// Compression saved so many bytes of the whole body.
-    pub fn saves(&self, n: usize) {
-        self.answer.flight().saved.set(n as u64);
-    }
-
-    pub fn has_trailers(&self) -> bool {
-        self.trailers.is_some()
-    }
-
-    /// The next of the app's bytes, how many, or the end.
-    fn poll_app(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
-        let mut size = 0;
-        match ready!(self.answer.poll(cx)) {
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => {
-                    size = data.len();
-                    self.held.push_back(data);
-                }
-                Err(frame) => {
-                    self.trailers = frame.into_trailers().ok();
-                    self.end = Some(End::Whole);
-                }
-            },
-            Some(Err(broken)) => self.end = Some(End::Broken(broken)),
-            None => self.end = Some(End::Whole),
-        }
-        Poll::Ready(size)
-    }
-
-    /// The next frame for the client.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Next {
-        while !self.finished {
-            if self.turn >= TURN {
-                self.turn = 0;
-                // woken only after the sockets were looked at; a plain wake would be served before them, many times over
-                if pin!(tokio::task::yield_now()).poll(cx).is_ready() {
-                    cx.waker().wake_by_ref();
-                }
-                return Poll::Pending;
-            }
-            if let Some(piece) = self.held.pop_front() {
-                if self.stream.is_none() {
-                    if !piece.is_empty() {
-                        return self.give(piece);
-                    }
-                } else {
-                    self.press_piece(piece)?;
-                }
-            } else {
-                match self.end.take() {
-                    Some(End::Whole) => {
-                        self.press(&[], Then::Finish)?;
-                        self.finished = true;
-                    }
-                    Some(End::Broken(broken)) => {
-                        self.end = Some(End::Broken(Broken(broken.0)));
-                        return Poll::Ready(Some(Err(broken)));
-                    }
-                    None => {
-                        if self.poll_app(cx).is_ready() {
-                            continue;
-                        }
-                        if self.dirty {
-                            self.press(&[], Then::Flush)?;
-                            self.dirty = false;
-                        }
-                        if self.out.is_empty() {
-                            return Poll::Pending;
-                        }
-                        // from here the client is waited for, until the next look
-                        self.answer.is_fed();
-                        return self.give_out();
-                    }
-                }
-            }
-            let pause = self.finished || self.turn >= TURN;
-            if self.out.len() >= PIECE || (pause && !self.out.is_empty()) {
-                return self.give_out();
-            }
-        }
-        Poll::Ready(self.trailers.take().map(|t| Ok(Frame::trailers(t))))
-    }
-
-    /// Compresses as much of a piece as this turn allows.
-    fn press_piece(&mut self, mut piece: Bytes) -> Result<(), Broken> {
-        let now = piece.split_to(piece.len().min(TURN - self.turn));
-        if !piece.is_empty() {
-            self.held.push_front(piece);
-        }
-        self.turn += now.len();
-        self.dirty = true;
-        self.press(&now, Then::Hold)
-    }
-
-    fn press(&mut self, input: &[u8], then: Then) -> Result<(), Broken> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(());
-        };
-        stream.press(input, then, &mut self.out).map_err(|_| {
-            self.answer.fail(code::H99);
-            Broken("the answer could not be compressed")
-        })
-    }
-
-    fn give_out(&mut self) -> Next {
-        let bytes = Bytes::from(std::mem::take(&mut self.out));
-        self.give(bytes)
-    }
-
-    fn give(&mut self, bytes: Bytes) -> Next {
-        // told with the last bytes, because nobody may ask for more
-        self.finished |=
-            self.stream.is_none() && self.held.is_empty() && matches!(self.end, Some(End::Whole));
-        self.answer.sends(bytes.len());
-        Poll::Ready(Some(Ok(Frame::data(bytes))))
-    }
-
-    pub fn is_end_stream(&self) -> bool {
-        self.finished && self.out.is_empty() && self.trailers.is_none()
-    }
-
-    pub fn size_hint(&self) -> SizeHint {
-        if self.stream.is_some() || self.trailers.is_some() {
-            return SizeHint::default();
-        }
-        let held: usize = self.held.iter().map(Bytes::len).sum();
-        let rest = match self.end {
-            Some(_) => Some(0),
-            None => self.answer.length(),
-        };
-        rest.map_or(SizeHint::default(), |n| {
-            SizeHint::with_exact(n + held as u64)
-        })
     }
 }
 
-impl Drop for Squeezed {
-    fn drop(&mut self) {
-        let passed = self.stream.is_none() && self.held.is_empty();
-        if !passed && !self.is_end_stream() {
-            self.answer.owes();
+async fn whole<'a>(
+    (wanted, setting): (Wanted, Compress),
+    mut fields: HeaderMap,
+    start: impl Fn(Option<&HeaderMap>, Option<u64>) -> Sink<'a>,
+    body: &mut Source<'_>,
+    held: &[u8],
+    ticket: &mut Ticket,
+) -> Result<(), Cut> {
+    let original = if held.is_empty() { body.data() } else { held };
+    if original.len() > TURN {
+        tokio::task::yield_now().await;
+    }
+    let made = if original.len() < rules::LEAST {
+        None
+    } else {
+        let ctx = &ticket.flight.ctx;
+        ctx.press.borrow_mut().whole(wanted, setting, original)
+    };
+    let bytes = match &made {
+        Some((encoding, bytes)) => {
+            rules::encoded(&mut fields, *encoding);
+            ticket
+                .flight
+                .saved
+                .set((original.len() - bytes.len()) as u64);
+            bytes
         }
-        if let Some(stream) = self.stream.take() {
-            self.answer.ctx().press.borrow_mut().end(stream);
+        None => original,
+    };
+    // trailers need chunks
+    let length = body.trailers().is_none().then_some(bytes.len() as u64);
+    let mut sink = start(Some(&fields), length);
+    ticket.add_bytes(bytes.len());
+    sink.send(bytes, true, body.trailers()).await?;
+    ticket.flight.moves(bytes.len());
+    let n = body.data().len();
+    body.consume(n);
+    Ok(())
+}
+
+/// Compresses a piece, in turns, and sends what came of it when that is enough.
+async fn press_piece(
+    stream: &mut Borrowed,
+    piece: &[u8],
+    out: &mut Vec<u8>,
+    turn: &mut usize,
+    sink: &mut Sink<'_>,
+    ticket: &mut Ticket,
+) -> Result<(), Cut> {
+    for part in piece.chunks(TURN) {
+        if *turn + part.len() > TURN {
+            give(out, sink, ticket).await?;
+            tokio::task::yield_now().await;
+            *turn = 0;
+        }
+        *turn += part.len();
+        stream.press(part, Then::Hold, out)?;
+        if out.len() >= PIECE {
+            give(out, sink, ticket).await?;
         }
     }
+    Ok(())
+}
+
+async fn stream_on(
+    body: &mut Source<'_>,
+    sink: &mut Sink<'_>,
+    stream: &mut Borrowed,
+    mut out: Vec<u8>,
+    mut turn: usize,
+    ticket: &mut Ticket,
+) -> Result<(), Cut> {
+    // what was pressed before may be held back in the compressor
+    let mut dirty = turn > 0;
+    loop {
+        let here = poll_fn(|cx| match body.poll_data(cx) {
+            Poll::Ready(r) => Poll::Ready(Some(r)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        let more = match here.await {
+            Some(more) => more.map_err(|_| Cut::Here(code::H18)),
+            None => {
+                if std::mem::take(&mut dirty) {
+                    stream.press(&[], Then::Flush, &mut out)?;
+                }
+                give(&mut out, sink, ticket).await?;
+                answer::next(body, sink, ticket).await
+            }
+        };
+        match more {
+            Err(cut) => {
+                give(&mut out, sink, ticket).await?;
+                sink.flush().await?;
+                return Err(cut);
+            }
+            Ok(true) => {
+                let n = body.data().len();
+                press_piece(stream, body.data(), &mut out, &mut turn, sink, ticket).await?;
+                body.consume(n);
+                dirty = true;
+            }
+            Ok(false) => {
+                stream.press(&[], Then::Finish, &mut out)?;
+                ticket.add_bytes(out.len());
+                sink.send(&out, true, body.trailers()).await?;
+                ticket.flight.moves(out.len());
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn give(out: &mut Vec<u8>, sink: &mut Sink<'_>, ticket: &mut Ticket) -> Result<(), Cut> {
+    if out.is_empty() {
+        return Ok(());
+    }
+    ticket.add_bytes(out.len());
+    sink.send(out, false, None).await?;
+    ticket.flight.moves(out.len());
+    out.clear();
+    Ok(())
 }

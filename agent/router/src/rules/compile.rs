@@ -46,14 +46,14 @@ pub(crate) fn compile(routing: &Routing, verifier: &Arc<Verifier>) -> (Rules, Ve
         .and_then(|s| HeaderValue::try_from(format!("max-age={s}")).ok());
     let root = compiler.over(&Effective::default(), &routing.settings);
     let rules = compiler.by_prefix(&routing.rules).cascade(
-        |prefix, rules: Vec<&PathRule>, wider: Option<&Effective>| {
+        |prefix, rules: Vec<&PathRule>, wider: Option<&Arc<Effective>>| {
             compiler.segments = prefix.iter().filter(|b| **b == b'/').count();
             // what is said twice counts as first said
-            let base = wider.unwrap_or(&root).clone();
-            rules.iter().rev().fold(base, |base, rule| {
+            let base = Effective::clone(wider.map_or(&root, |w| w));
+            Arc::new(rules.iter().rev().fold(base, |base, rule| {
                 compiler.place = format!("rule {}: ", rule.path);
                 compiler.over(&base, &rule.settings)
-            })
+            }))
         },
     );
     let led = root.redirect.is_some() || root.rewrite.is_some() || root.files.is_some();
@@ -61,7 +61,7 @@ pub(crate) fn compile(routing: &Routing, verifier: &Arc<Verifier>) -> (Rules, Ve
     let rules = Rules {
         routing,
         hsts,
-        root,
+        root: Arc::new(root),
         below: rules,
         by_path,
     };

@@ -13,6 +13,7 @@ use hokku_model::routing::Files;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, StatusCode};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// ACME's HTTP-01 (RFC 8555, section 8.3) comes over plain HTTP.
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
@@ -41,7 +42,7 @@ pub(crate) enum Decision<'a> {
 /// How the app is asked.
 pub(crate) struct Forward<'a> {
     /// What is in force for the path.
-    pub settings: &'a Effective,
+    pub settings: &'a Arc<Effective>,
     /// What the app sees, without the query: as sent, unless it was rewritten or a rule's look at it resolved dot
     /// segments.
     pub path: Cow<'a, str>,
@@ -103,7 +104,10 @@ fn after<'a>(app: &'a App, request: &Request<'a>, passed: Option<&Passed>) -> De
 
 impl Rules {
     /// The settings of a path, and the path with its dot segments resolved. Nothing when it can be read in several ways.
-    pub(super) fn settings<'a>(&'a self, path: &'a str) -> Option<(&'a Effective, Cow<'a, str>)> {
+    pub(super) fn settings<'a>(
+        &'a self,
+        path: &'a str,
+    ) -> Option<(&'a Arc<Effective>, Cow<'a, str>)> {
         if !self.by_path {
             return Some((&self.root, Cow::Borrowed(path)));
         }

@@ -25,12 +25,9 @@ mod verifier;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports, reason = "the data path takes them up next")]
 pub(crate) use auth::{Check, Passed};
 pub(crate) use compile::compile;
-#[allow(unused_imports, reason = "the data path takes them up next")]
 pub(crate) use decide::{Decision, Forward, decide, go_on};
-#[allow(unused_imports, reason = "the data path takes them up next")]
 pub(crate) use effective::{Edits, Effective};
 pub(crate) use verifier::Verifier;
 
@@ -44,8 +41,8 @@ pub(crate) struct Rules {
     routing: Arc<Routing>,
     hsts: Option<HeaderValue>,
     /// For paths without a rule.
-    root: Effective,
-    below: Prefixes<Effective>,
+    root: Arc<Effective>,
+    below: Prefixes<Arc<Effective>>,
     /// Does a path have to be looked at?
     by_path: bool,
 }

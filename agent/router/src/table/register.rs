@@ -3,6 +3,7 @@
 use super::{App, Group, Table, all_targets};
 use crate::affinity::Key;
 use crate::dyno::Dyno;
+use crate::gate::Gate;
 use crate::hosts::{Claims, Refused};
 use crate::metrics::Metrics;
 use crate::nets::Nets;
@@ -19,6 +20,7 @@ pub(crate) struct Register {
     live: HashMap<DynoId, Arc<Dyno>>,
     leaving: Vec<Arc<Dyno>>,
     waiting: BTreeMap<AppId, Arc<AtomicU32>>,
+    gates: BTreeMap<AppId, Arc<Gate>>,
     pub(super) rules: BTreeMap<AppId, Arc<Rules>>,
     verifier: Arc<Verifier>,
     empty: Arc<Notify>,
@@ -33,6 +35,7 @@ impl Register {
             live: HashMap::new(),
             leaving: Vec::new(),
             waiting: BTreeMap::new(),
+            gates: BTreeMap::new(),
             rules: BTreeMap::new(),
             verifier: Arc::<Verifier>::default(),
             empty,
@@ -66,6 +69,7 @@ impl Register {
                 targets: app.targets.iter().map(|t| self.dyno(t)).collect(),
                 shares: self.shares(app),
                 waiting: self.waiting.entry(*id).or_default().clone(),
+                gate: self.gates.entry(*id).or_default().clone(),
                 slot: self.metrics.slot(*id, &app.name),
             });
             for host in &app.hosts {
@@ -94,6 +98,7 @@ impl Register {
             found
         });
         self.waiting.retain(|id, _| routes.apps.contains_key(id));
+        self.gates.retain(|id, _| routes.apps.contains_key(id));
         self.rules.retain(|id, _| routes.apps.contains_key(id));
         Table {
             version: routes.version,
@@ -134,7 +139,6 @@ impl Register {
             taken = below.min(1000);
             all.push(Group {
                 below: taken,
-                release: share.release,
                 targets: share.targets.iter().map(|t| self.dyno(t)).collect(),
             });
         }

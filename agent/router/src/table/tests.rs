@@ -38,15 +38,12 @@ fn a_thousand_apps_are_found_by_exact_host() {
     let table = register.build(&routes(1, 1000, 1));
     for a in 0..1000 {
         assert_eq!(
-            table
-                .find_by_host(&format!("app{a}.example.com"))
-                .unwrap()
-                .id,
+            table.find(&format!("app{a}.example.com"), "/").unwrap().id,
             AppId(a)
         );
         assert_eq!(
             table
-                .find_by_host(&format!("www.app{a}.example.com"))
+                .find(&format!("www.app{a}.example.com"), "/")
                 .unwrap()
                 .id,
             AppId(a)
@@ -59,7 +56,7 @@ fn a_thousand_apps_are_found_by_exact_host() {
         "",
         "xapp1.example.com",
     ] {
-        assert!(table.find_by_host(host).is_none(), "{host}");
+        assert!(table.find(host, "/").is_none(), "{host}");
     }
 }
 
@@ -69,13 +66,13 @@ fn dynos_keep_their_count_and_leave_closed() {
     let (one, two) = (routes(1, 1, 2), routes(2, 1, 1));
     let first = register.build(&one);
     register.close_missing(&one);
-    let app = first.find_by_host("app0.example.com").unwrap();
+    let app = first.find("app0.example.com", "/").unwrap();
     let held = app.targets[0].claim().unwrap();
     let leaving = app.targets[1].claim().unwrap();
     let second = register.build(&two);
     register.close_missing(&two);
     assert!(Arc::ptr_eq(
-        &second.find_by_host("app0.example.com").unwrap().targets[0],
+        &second.find("app0.example.com", "/").unwrap().targets[0],
         &app.targets[0]
     ));
     assert!(app.targets[1].claim().is_none(), "it left the table");
@@ -92,8 +89,8 @@ fn a_host_claimed_twice_stays_with_the_first() {
     twice.apps.get_mut(&AppId(1)).unwrap().hosts =
         vec!["app0.example.com".into(), "own.example.com".into()];
     let table = register.build(&twice);
-    assert_eq!(table.find_by_host("app0.example.com").unwrap().id, AppId(0));
-    assert_eq!(table.find_by_host("own.example.com").unwrap().id, AppId(1));
+    assert_eq!(table.find("app0.example.com", "/").unwrap().id, AppId(0));
+    assert_eq!(table.find("own.example.com", "/").unwrap().id, AppId(1));
 }
 
 #[test]
@@ -127,7 +124,7 @@ fn rules_are_kept_as_long_as_the_routing_stays() {
     let mut all = routes(1, 2, 1);
     let rules = |t: &Table, n: u32| {
         let host = format!("app{n}.example.com");
-        t.find_by_host(&host).unwrap().rules.clone()
+        t.find(&host, "/").unwrap().rules.clone()
     };
     let first = register.build(&all);
     all.apps.get_mut(&AppId(0)).unwrap().routing.https_only = true;
@@ -155,7 +152,7 @@ fn dynos_of_shares_are_dynos_like_others() {
     app.shares = vec![share(300, 0), share(900, 1)];
     let first = register.build(&one);
     register.close_missing(&one);
-    let app = first.find_by_host("app0.example.com").unwrap();
+    let app = first.find("app0.example.com", "/").unwrap();
     let below: Vec<_> = app.shares.iter().map(|g| g.below).collect();
     assert_eq!(below, [300, 1000]);
     let of_share = app.shares[0].targets[0].clone();
@@ -169,15 +166,11 @@ fn dynos_of_shares_are_dynos_like_others() {
     // promoted: the share's dyno is now a main one, and the same
     without.apps.get_mut(&AppId(0)).unwrap().targets = vec![targets[1].clone()];
     let third = register.build(&without);
-    let main = &third.find_by_host("app0.example.com").unwrap().targets[0];
+    let main = &third.find("app0.example.com", "/").unwrap().targets[0];
     assert!(!main.is_closed() && main.id == targets[1].dyno);
     assert_eq!(main.tag, app.shares[1].targets[0].tag);
     assert_eq!(
-        second
-            .find_by_host("app0.example.com")
-            .unwrap()
-            .targets
-            .len(),
+        second.find("app0.example.com", "/").unwrap().targets.len(),
         1
     );
 }
@@ -190,7 +183,7 @@ fn what_fronts_the_router_is_trusted_as_told() {
     let table = register().build(&all);
     assert!(table.trusted.contains("10.1.2.3".parse().unwrap()));
     assert!(!table.trusted.contains("127.0.0.1".parse().unwrap()));
-    let app = table.find_by_host("app0.example.com").unwrap();
+    let app = table.find("app0.example.com", "/").unwrap();
     assert_eq!(app.health_path.as_deref(), Some("/up"));
 }
 

@@ -61,7 +61,10 @@ async fn headers_are_added_and_hop_by_hop_ones_removed() {
 async fn the_protocol_is_believed_of_trusted_peers_only() {
     let ask = "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 8443\r\n\r\n";
     for (trust, proto) in [(true, "https"), (false, "http")] {
-        let mut rig = Rig::with(|c| c.trust_loopback_forwarded = trust, short()).await;
+        let mut rig = Rig::new(short()).await;
+        if !trust {
+            rig.table.front.trusted.clear();
+        }
         let d = mirror().await;
         rig.running(&[(1, d.addr)]).await;
         let seen = rig.client().await.ask(ask).await.body();

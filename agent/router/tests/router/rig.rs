@@ -476,6 +476,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     async fn message(&mut self, no_body: bool) -> Option<Reply> {
         let mut m = self.head().await?;
+        // interim answers come before the one that is meant
+        while matches!(m.status, 100 | 102..=199) && m.head.starts_with("HTTP/") {
+            m = self.head().await?;
+        }
         if no_body || m.status == 204 || m.status == 304 || m.status == 101 {
             return Some(m);
         }

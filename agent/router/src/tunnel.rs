@@ -2,24 +2,19 @@
 //!
 //! Buffers are held only for bytes that the other side does not take yet: a silent tunnel holds none.
 
-use crate::body::Down;
+use crate::app::h1::Lease;
+use crate::buffers::Buf;
+use crate::client::Conn;
+use crate::clock;
 use crate::flight::{Flight, Phase, Ticket, Verdict};
-use crate::headers;
-use crate::pool::AppIo;
+use crate::io::Io;
 use crate::websocket::{CLOSE_TO_APP, CLOSE_TO_CLIENT, Frames};
-use crate::wire::{ClientIo, Io};
-use bytes::Bytes;
+use crate::wire::State;
 use hokku_model::code;
-use http::{Response, Version, header};
-use hyper::body::Incoming;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::io::IoSlice;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// Bytes moved per read.
 const PIECE: usize = 64 * 1024;
@@ -30,72 +25,62 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE]);
 }
 
-/// Passes the app's 101 on and runs the tunnel that begins with it.
-pub(crate) fn switch(
-    mut response: Response<Incoming>,
-    mut ticket: Ticket,
-    on_client: OnUpgrade,
-) -> Response<Down> {
-    let on_app = hyper::upgrade::on(&mut response);
-    let (mut parts, _) = response.into_parts();
-    ticket.status(parts.status.as_u16());
-    let protocol = parts.headers.get(header::UPGRADE);
-    let websocket = protocol.is_some_and(|p| p.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    headers::prepare_response(&mut parts.headers, true);
-    parts.version = Version::HTTP_11;
-    ticket.flight.enter(Phase::Tunnel);
-    ticket.flight.wire.set_free();
-    tokio::task::spawn_local(run(ticket, on_client, on_app, websocket));
-    Response::from_parts(parts, Down::empty())
+/// A request whose protocol was switched.
+pub(crate) struct Tunnel {
+    ticket: Ticket,
+    app: Lease,
+    down: Direction,
+    websocket: bool,
 }
 
-async fn run(mut ticket: Ticket, on_client: OnUpgrade, on_app: OnUpgrade, websocket: bool) {
-    let flight = ticket.flight.clone();
-    let both = async { Ok::<_, hyper::Error>((on_client.await?, on_app.await?)) };
-    let Ok(Ok((client, app))) = flight.until(both).await else {
-        return;
-    };
-    let (Some((mut client, from_client)), Some((mut app, from_app))) =
-        (open::<ClientIo>(client), open::<AppIo>(app))
-    else {
-        return ticket.fail(code::H99);
-    };
-    keep_alive(client.stream.socket());
-    let mut down = Direction::new(from_app, websocket, CLOSE_TO_CLIENT);
-    let mut up = Direction::new(from_client, websocket, CLOSE_TO_APP);
-    let end = poll_fn(|cx| {
-        poll_tunnel(
-            cx,
-            &flight,
-            (&mut client.stream, &mut up),
-            (&mut app.stream, &mut down),
-        )
-    })
-    .await;
-    ticket.add_bytes(usize::try_from(down.passed).unwrap_or(usize::MAX));
-    match end {
-        End::Done => ticket.conclude(),
-        End::Client => ticket.fail(code::H27),
-        End::App => ticket.fail(code::H18),
-        End::Verdict(v) => ticket.fail(v.code()),
+impl Tunnel {
+    /// `early`: what the app sent after its 101.
+    pub fn new(ticket: Ticket, app: Lease, early: Buf, websocket: bool) -> Tunnel {
+        ticket.flight.enter(Phase::Tunnel);
+        Tunnel {
+            ticket,
+            app,
+            down: Direction::new(early.data(), websocket, CLOSE_TO_CLIENT),
+            websocket,
+        }
+    }
+
+    /// Runs until it ends or is ended.
+    pub async fn run(self: Box<Self>, mut client: Conn) {
+        let Tunnel {
+            mut ticket,
+            app,
+            mut down,
+            websocket,
+        } = *self;
+        client.wire.enter(State::Free, clock::ms());
+        let mut up = Direction::new(client.buf.data(), websocket, CLOSE_TO_APP);
+        client.buf = Buf::default();
+        keep_alive(&client.io);
+        let flight = ticket.flight.clone();
+        let end =
+            poll_fn(|cx| poll_tunnel(cx, &flight, (&client.io, &mut up), (&app.io, &mut down)))
+                .await;
+        ticket.add_bytes(usize::try_from(down.passed).unwrap_or(usize::MAX));
+        match end {
+            End::Done => ticket.conclude(),
+            End::Client => ticket.fail(code::H27),
+            End::App => ticket.fail(code::H18),
+            End::Verdict(v) => ticket.fail(v.code()),
+        }
     }
 }
 
-fn open<T>(upgraded: Upgraded) -> Option<(T, Bytes)>
-where
-    TokioIo<T>: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
-{
-    let parts = upgraded.downcast::<TokioIo<T>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf))
-}
-
 /// Tunnels may be silent for hours: let the kernel find out when the client's machine is gone.
-fn keep_alive(stream: &TcpStream) {
+fn keep_alive(io: &Io) {
     use nix::sys::socket::{setsockopt, sockopt};
+    use std::os::fd::BorrowedFd;
+    // SAFETY: the socket is open as long as `io` lives, which outlives this call
+    let socket = unsafe { BorrowedFd::borrow_raw(io.fd()) };
     // without them a dead client is only found when something is sent
-    let _ = setsockopt(stream, sockopt::KeepAlive, &true);
-    let _ = setsockopt(stream, sockopt::TcpKeepIdle, &60);
-    let _ = setsockopt(stream, sockopt::TcpKeepInterval, &15);
+    let _ = setsockopt(&socket, sockopt::KeepAlive, &true);
+    let _ = setsockopt(&socket, sockopt::TcpKeepIdle, &60);
+    let _ = setsockopt(&socket, sockopt::TcpKeepInterval, &15);
 }
 
 /// How a tunnel ended.
@@ -120,14 +105,14 @@ struct Direction {
 }
 
 impl Direction {
-    fn new(first: Bytes, websocket: bool, close_frame: &'static [u8]) -> Direction {
+    fn new(first: &[u8], websocket: bool, close_frame: &'static [u8]) -> Direction {
         let mut frames = websocket.then(Frames::default);
         if let Some(f) = &mut frames {
-            f.pass(&first);
+            f.pass(first);
         }
         let passed = first.len() as u64;
         Direction {
-            pending: first.into(),
+            pending: first.to_vec(),
             frames,
             close_frame,
             muted: false,
@@ -171,8 +156,8 @@ enum Failed {
 fn poll_tunnel(
     cx: &mut Context<'_>,
     flight: &Flight,
-    (client, up): (&mut Io, &mut Direction),
-    (app, down): (&mut TcpStream, &mut Direction),
+    (client, up): (&Io, &mut Direction),
+    (app, down): (&Io, &mut Direction),
 ) -> Poll<End> {
     if let Some(verdict) = flight.verdict() {
         return Poll::Ready(End::Verdict(verdict));
@@ -220,44 +205,45 @@ fn poll_tunnel(
 /// Moves what can be moved; true when there may be more at once.
 fn poll_direction(
     cx: &mut Context<'_>,
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
+    from: &Io,
+    to: &Io,
     d: &mut Direction,
 ) -> Result<bool, Failed> {
-    let (mut from, mut to) = (Pin::new(from), Pin::new(to));
     for _ in 0..TURNS {
         while !d.pending.is_empty() {
-            match to.as_mut().poll_write(cx, &d.pending) {
+            match to.poll_write(cx, &[IoSlice::new(&d.pending)]) {
                 Poll::Pending => return Ok(false),
-                Poll::Ready(Ok(n)) if n > 0 => drop(d.pending.drain(..n)),
-                Poll::Ready(_) => return Err(Failed::Writing),
+                Poll::Ready(Err(_)) => return Err(Failed::Writing),
+                Poll::Ready(Ok(n)) => drop(d.pending.drain(..n)),
             }
         }
         d.pending = Vec::new();
-        // TLS may hold bytes that the socket did not take
-        match to.as_mut().poll_flush(cx) {
-            Poll::Pending => return Ok(false),
+        match to.poll_flush(cx) {
+            Poll::Ready(Ok(())) | Poll::Pending => {}
             Poll::Ready(Err(_)) => return Err(Failed::Writing),
-            Poll::Ready(Ok(())) => {}
         }
         if d.ended {
-            // an error means that the other side has closed already
-            d.shut = d.shut || to.as_mut().poll_shutdown(cx).is_ready();
+            if !d.shut {
+                // an error means that the other side has closed already
+                d.shut = to.poll_shutdown(cx).is_ready();
+            }
             return Ok(false);
         }
-        let read = SCRATCH.with_borrow_mut(|scratch| {
-            let mut piece = ReadBuf::new(scratch);
-            match from.as_mut().poll_read(cx, &mut piece) {
-                Poll::Pending => Ok(false),
-                Poll::Ready(Err(_)) => Err(Failed::Reading),
-                Poll::Ready(Ok(())) if piece.filled().is_empty() => {
-                    d.ended = true;
-                    Ok(true)
-                }
-                Poll::Ready(Ok(())) => d.pass(cx, piece.filled(), to.as_mut()).map(|()| true),
+        match from.poll_readable(cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Err(_)) => return Err(Failed::Reading),
+            Poll::Ready(Ok(())) => {}
+        }
+        let more = SCRATCH.with_borrow_mut(|scratch| match from.poll_read(cx, scratch) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(0)) => {
+                d.ended = true;
+                Ok(true)
             }
-        });
-        if !read? {
+            Poll::Ready(Ok(n)) => d.pass(cx, &scratch[..n], to).map(|()| true),
+            Poll::Ready(Err(_)) => Err(Failed::Reading),
+        })?;
+        if !more {
             return Ok(false);
         }
     }
@@ -265,12 +251,7 @@ fn poll_direction(
 }
 
 impl Direction {
-    fn pass(
-        &mut self,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-        to: Pin<&mut impl AsyncWrite>,
-    ) -> Result<(), Failed> {
+    fn pass(&mut self, cx: &mut Context<'_>, bytes: &[u8], to: &Io) -> Result<(), Failed> {
         if let Some(f) = &mut self.frames {
             f.pass(bytes);
         }
@@ -278,7 +259,7 @@ impl Direction {
             return Ok(());
         }
         self.passed += bytes.len() as u64;
-        let written = match to.poll_write(cx, bytes) {
+        let written = match to.poll_write(cx, &[IoSlice::new(bytes)]) {
             Poll::Ready(Ok(n)) => n,
             Poll::Pending => 0,
             Poll::Ready(Err(_)) => return Err(Failed::Writing),

@@ -1,0 +1,155 @@
+//! A connection's byte stream, whatever it runs over. Reading and writing are told apart by nobody but the caller: one
+//! task does both, so everything works through a shared reference.
+
+use crate::buffers::Buf;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, BufRead, IoSlice};
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// What carries the bytes.
+pub(crate) enum Stream {
+    /// TCP as it is.
+    Plain(TcpStream),
+    /// Within TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A stream that is read and written by one task.
+pub(crate) struct Io {
+    fd: RawFd,
+    stream: RefCell<Stream>,
+}
+
+impl Io {
+    pub fn plain(stream: TcpStream) -> Io {
+        Io {
+            fd: stream.as_raw_fd(),
+            stream: RefCell::new(Stream::Plain(stream)),
+        }
+    }
+
+    pub fn tls(stream: TlsStream<TcpStream>) -> Io {
+        Io {
+            fd: stream.get_ref().0.as_raw_fd(),
+            stream: RefCell::new(Stream::Tls(Box::new(stream))),
+        }
+    }
+
+    /// The socket, valid as long as this lives.
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    /// Ready when reading would give something: bytes, the end, or an error. Needs no memory to read into.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.stream.borrow_mut() {
+            Stream::Plain(tcp) => tcp.poll_read_ready(cx),
+            Stream::Tls(tls) => {
+                let (tcp, session) = tls.get_mut();
+                // what was decrypted already says nothing on the socket
+                match session.reader().fill_buf() {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => tcp.poll_read_ready(cx),
+                    _ => Poll::Ready(Ok(())),
+                }
+            }
+        }
+    }
+
+    /// Has the reactor seen anything that was not read? No system call.
+    pub fn has_event(&self) -> bool {
+        self.poll_readable(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
+    }
+
+    /// Reads; 0 bytes are the end.
+    pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut into = ReadBuf::new(into);
+        match &mut *self.stream.borrow_mut() {
+            Stream::Plain(tcp) => ready!(Pin::new(tcp).poll_read(cx, &mut into))?,
+            Stream::Tls(tls) => ready!(Pin::new(tls.as_mut()).poll_read(cx, &mut into))?,
+        }
+        Poll::Ready(Ok(into.filled().len()))
+    }
+
+    /// Reads into memory that is taken only when there is something to read, and given back when there was not.
+    pub fn poll_fill(&self, cx: &mut Context<'_>, buf: &mut Buf) -> Poll<io::Result<usize>> {
+        if !buf.is_held() {
+            ready!(self.poll_readable(cx))?;
+        }
+        self.poll_take(cx, buf)
+    }
+
+    /// The same where something is there to be read, most likely.
+    pub fn poll_take(&self, cx: &mut Context<'_>, buf: &mut Buf) -> Poll<io::Result<usize>> {
+        match self.poll_read(cx, buf.room()) {
+            Poll::Ready(Ok(n)) => {
+                buf.filled(n);
+                Poll::Ready(Ok(n))
+            }
+            other => {
+                buf.release();
+                other
+            }
+        }
+    }
+
+    /// Writes some of the parts.
+    pub fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self.stream.borrow_mut() {
+            Stream::Plain(tcp) => match parts {
+                [one] => Pin::new(tcp).poll_write(cx, one),
+                all => Pin::new(tcp).poll_write_vectored(cx, all),
+            },
+            Stream::Tls(tls) => match parts {
+                [one] => Pin::new(tls.as_mut()).poll_write(cx, one),
+                all => Pin::new(tls.as_mut()).poll_write_vectored(cx, all),
+            },
+        }
+    }
+
+    /// Pushes out what the stream itself holds back.
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.stream.borrow_mut() {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(cx),
+        }
+    }
+
+    /// Tells the peer that nothing more comes.
+    pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.stream.borrow_mut() {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(cx),
+        }
+    }
+
+    /// Writes everything. Of a failure tells also how much was written before it.
+    pub async fn write_all(&self, parts: &mut [IoSlice<'_>]) -> Result<(), (usize, io::Error)> {
+        let mut parts = parts;
+        let mut written = 0;
+        IoSlice::advance_slices(&mut parts, 0);
+        while !parts.is_empty() {
+            match poll_fn(|cx| self.poll_write(cx, parts)).await {
+                Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
+                Ok(n) => {
+                    written += n;
+                    IoSlice::advance_slices(&mut parts, n);
+                }
+                Err(e) => return Err((written, e)),
+            }
+        }
+        poll_fn(|cx| self.poll_flush(cx))
+            .await
+            .map_err(|e| (written, e))
+    }
+}
