@@ -23,7 +23,6 @@ mod profile;
 mod progress;
 mod remote;
 mod server;
-mod suggest;
 mod terminal;
 mod time;
 mod trouble;

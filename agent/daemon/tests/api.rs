@@ -42,6 +42,7 @@ fn slug(digit: char) -> Slug {
         buildpack: "Python".into(),
         buildpacks: vec![],
         commit: digit.to_string().repeat(40),
+        routing: Default::default(),
     }
 }
 

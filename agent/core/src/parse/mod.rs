@@ -5,6 +5,7 @@
 //! Who calls it: the build room, the API. Where its tests are: beside the code, and over the real files of
 //! `tests/data/procfiles`.
 
+pub mod hokku_toml;
 pub mod lines;
 pub mod procfile;
 pub mod slugignore;

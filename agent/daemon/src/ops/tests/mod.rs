@@ -83,6 +83,7 @@ pub(super) fn slug(content: &str, types: &[&str]) -> Slug {
         buildpack: "Python".into(),
         buildpacks: vec!["python".into()],
         commit: "1a2b3c4d5e6f".into(),
+        routing: Default::default(),
     }
 }
 
