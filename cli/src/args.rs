@@ -2,7 +2,7 @@
 
 use crate::commands::{
     apps, auth, authorizations, builds, completions, config, credentials, keys, logs, maintenance,
-    open, ps, releases, remotes, run, status,
+    open, ps, releases, remotes, routing, run, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -84,6 +84,16 @@ pub enum Command {
     MaintenanceOn(maintenance::On),
     #[command(name = "maintenance:off")]
     MaintenanceOff(maintenance::Off),
+    #[command(name = "routing")]
+    Routing(routing::Show),
+    #[command(name = "routing:set")]
+    RoutingSet(routing::Set),
+    #[command(name = "routing:unset")]
+    RoutingUnset(routing::Unset),
+    #[command(name = "routing:check")]
+    RoutingCheck(routing::Check),
+    #[command(name = "routing:hash")]
+    RoutingHash(routing::Hash),
     #[command(name = "git:remote")]
     GitRemote(remotes::Set),
     #[command(name = "git:credentials", hide = true)]

@@ -2,8 +2,8 @@
 //! that belong to somebody else's command line.
 
 use crate::fail::{Fail, Result};
-use hokku_core::nearest;
 use clap::Command;
+use hokku_core::nearest;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 

@@ -17,4 +17,5 @@ pub mod nearest;
 pub mod observed;
 pub mod parse;
 pub mod plan;
+pub mod routing;
 mod words;

@@ -17,5 +17,6 @@ pub mod open;
 pub mod ps;
 pub mod releases;
 pub mod remotes;
+pub mod routing;
 pub mod run;
 pub mod status;

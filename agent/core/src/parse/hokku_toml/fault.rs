@@ -120,7 +120,10 @@ fn place(text: &str, raw: Raw) -> Fault {
         message: raw.message,
         hint: raw.hint,
         excerpt,
-        mark: (column - from, width.min(SHOWN - (column - from).min(SHOWN - 1))),
+        mark: (
+            column - from,
+            width.min(SHOWN - (column - from).min(SHOWN - 1)),
+        ),
     }
 }
 
@@ -146,7 +149,10 @@ mod tests {
         );
         assert!(at("pw = \"hunter2\"", 5..14, true).contains("1 | pw = *********\n"));
         assert!(at("", 0..0, false).starts_with("f:1:1: "));
-        assert!(at("ż", 1..9, false).starts_with("f:1:1: "), "a span off a boundary");
+        assert!(
+            at("ż", 1..9, false).starts_with("f:1:1: "),
+            "a span off a boundary"
+        );
     }
 
     #[test]

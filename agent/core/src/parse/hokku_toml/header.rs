@@ -9,9 +9,26 @@ const MAX_VALUE: usize = 4096;
 
 /// The connection's and the router's own (RFC 9110, 7.6.1; the Dev Center's "HTTP Routing").
 const OWN: [&str; 20] = [
-    "connection", "content-length", "expect", "forwarded", "host", "http2-settings", "keep-alive",
-    "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-    "via", "x-forwarded-for", "x-forwarded-port", "x-forwarded-proto", "x-request-id", "x-request-start",
+    "connection",
+    "content-length",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-request-id",
+    "x-request-start",
 ];
 
 /// The name of a header in lower case.
@@ -27,7 +44,10 @@ pub(super) fn name(text: &str) -> Result<String, Wrong> {
     // Many servers hand "x_forwarded_for" and "x-forwarded-for" to the app as one.
     let same = name.replace('_', "-");
     if OWN.contains(&same.as_str()) || name == "proxy" {
-        return Err((format!("the header {text} is the router's own and can't be changed"), String::new()));
+        return Err((
+            format!("the header {text} is the router's own and can't be changed"),
+            String::new(),
+        ));
     }
     if name == "content-encoding" || name == "content-range" {
         return Err((
@@ -41,9 +61,15 @@ pub(super) fn name(text: &str) -> Result<String, Wrong> {
 /// The value of a header: nothing in it can end the header or begin another one.
 pub(super) fn value(text: &str) -> Result<String, Wrong> {
     if text.len() > MAX_VALUE {
-        return Err((format!("the value has more than {MAX_VALUE} bytes"), String::new()));
+        return Err((
+            format!("the value has more than {MAX_VALUE} bytes"),
+            String::new(),
+        ));
     }
-    match text.chars().find(|c| !(c.is_ascii_graphic() || matches!(c, ' ' | '\t'))) {
+    match text
+        .chars()
+        .find(|c| !(c.is_ascii_graphic() || matches!(c, ' ' | '\t')))
+    {
         None => Ok(text.trim_matches([' ', '\t']).to_owned()),
         Some(c) => Err((
             format!("the character {c:?} can't be in a header"),
@@ -70,12 +96,17 @@ pub(super) fn network(text: &str) -> Result<String, Wrong> {
         IpAddr::V6(a) => (a.to_bits(), 128),
     };
     let bits: u32 = match bits {
-        Some(b) if b.len() <= 3 && b.bytes().all(|b| b.is_ascii_digit()) => b.parse().map_err(|_| bad())?,
+        Some(b) if b.len() <= 3 && b.bytes().all(|b| b.is_ascii_digit()) => {
+            b.parse().map_err(|_| bad())?
+        }
         Some(_) => return Err(bad()),
         None => width,
     };
     if bits > width {
-        return Err((format!("a network of this kind has at most {width} bits"), String::new()));
+        return Err((
+            format!("a network of this kind has at most {width} bits"),
+            String::new(),
+        ));
     }
     let host = width - bits;
     let base = match host {
@@ -84,7 +115,9 @@ pub(super) fn network(text: &str) -> Result<String, Wrong> {
     };
     if base != value {
         let base: IpAddr = match addr {
-            IpAddr::V4(_) => std::net::Ipv4Addr::from_bits(u32::try_from(base).unwrap_or_default()).into(),
+            IpAddr::V4(_) => {
+                std::net::Ipv4Addr::from_bits(u32::try_from(base).unwrap_or_default()).into()
+            }
             IpAddr::V6(_) => std::net::Ipv6Addr::from_bits(base).into(),
         };
         return Err((
@@ -98,7 +131,9 @@ pub(super) fn network(text: &str) -> Result<String, Wrong> {
 /// The hash of a password, within bounds that the router can check in a moment and with little memory.
 pub(super) fn hash(text: &str) -> Result<String, Wrong> {
     let make = "Make one with: app routing:hash";
-    let known = ["$argon2id$", "$2a$", "$2b$", "$2y$"].iter().any(|p| text.starts_with(p));
+    let known = ["$argon2id$", "$2a$", "$2b$", "$2y$"]
+        .iter()
+        .any(|p| text.starts_with(p));
     if !known {
         let what = match text.starts_with('$') {
             true => "this kind of hash is not known; argon2id and bcrypt are",
@@ -114,12 +149,15 @@ pub(super) fn hash(text: &str) -> Result<String, Wrong> {
     match good {
         true => Ok(text.to_owned()),
         false => Err((
-            "the hash is damaged, or costs more than the router spends on a request (argon2id: 64 MiB, 10 passes; bcrypt: 12)"
+            "the hash is damaged, or costs more than the router spends on a request (argon2id: 64 MiB, 4 passes; bcrypt: 13)"
                 .into(),
             make.into(),
         )),
     }
 }
+
+/// KiB that a hash may write in all: about half a second of the router's time.
+const WORK: u32 = 4 * 65_536;
 
 /// `v=19$m=19456,t=2,p=1$salt$hash`
 fn argon2id(rest: &str) -> Option<()> {
@@ -127,7 +165,9 @@ fn argon2id(rest: &str) -> Option<()> {
     let (version, cost) = (parts.next()?, parts.next()?);
     let (salt, hash) = (parts.next()?, parts.next()?);
     let b64 = |s: &str, least: usize| {
-        s.len() >= least && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b))
+        s.len() >= least
+            && s.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b))
     };
     if version != "v=19" || parts.next().is_some() || !b64(salt, 11) || !b64(hash, 22) {
         return None;
@@ -139,16 +179,23 @@ fn argon2id(rest: &str) -> Option<()> {
             return None;
         }
     }
-    costs.next().is_none().then_some(())
+    costs.next().is_none().then_some(())?;
+    let cost = |name: &str| {
+        cost.split(',')
+            .find_map(|c| c.strip_prefix(name)?.parse::<u32>().ok())
+    };
+    (cost("m=")?.saturating_mul(cost("t=")?) <= WORK).then_some(())
 }
 
 /// `$2y$10$` and 53 characters.
 fn bcrypt(text: &str) -> Option<()> {
     let (cost, rest) = text.get(4..)?.split_once('$')?;
     let good = cost.len() == 2
-        && (4..=12).contains(&cost.parse::<u32>().ok()?)
+        && (4..=13).contains(&cost.parse::<u32>().ok()?)
         && rest.len() == 53
-        && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"./".contains(&b));
+        && rest
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"./".contains(&b));
     good.then_some(())
 }
 
@@ -160,7 +207,19 @@ mod tests {
     #[test]
     fn names() {
         assert_eq!(name("X-Frame-Options").as_deref(), Ok("x-frame-options"));
-        for bad in ["", "a b", "a:b", "é", "a\r\nb", "Host", "connection", "Transfer-Encoding", "X_Forwarded_For", "Proxy", "Content-Encoding"] {
+        for bad in [
+            "",
+            "a b",
+            "a:b",
+            "é",
+            "a\r\nb",
+            "Host",
+            "connection",
+            "Transfer-Encoding",
+            "X_Forwarded_For",
+            "Proxy",
+            "Content-Encoding",
+        ] {
             assert!(name(bad).is_err(), "{bad:?}");
         }
         assert!(name(&"a".repeat(129)).is_err());
@@ -195,7 +254,9 @@ mod tests {
         ] {
             match (network(text), is) {
                 (Ok(got), Ok(want)) => assert_eq!(got, want),
-                (Err((m, h)), Err(part)) => assert!(format!("{m} {h}").contains(part), "{text}: {m} {h}"),
+                (Err((m, h)), Err(part)) => {
+                    assert!(format!("{m} {h}").contains(part), "{text}: {m} {h}")
+                }
                 (got, _) => panic!("{text}: {got:?}"),
             }
         }
@@ -206,7 +267,14 @@ mod tests {
         let tail = "c29tZXNhbHQxMjM$HkRAcwq5oQO8Ea9VWjO1GxPPgFE2uU3ckXq5wBl8pA8";
         let argon = |head: &str| hash(&format!("$argon2id${head}${tail}"));
         assert!(argon("v=19$m=19456,t=2,p=1").is_ok());
-        for bad in ["v=16$m=19456,t=2,p=1", "v=19$m=4194304,t=2,p=1", "v=19$m=19456,t=99,p=1", "v=19$m=19456,t=2", "v=19$m=19456,t=2,p=1,x=1"] {
+        for bad in [
+            "v=16$m=19456,t=2,p=1",
+            "v=19$m=4194304,t=2,p=1",
+            "v=19$m=65536,t=5,p=1",
+            "v=19$m=19456,t=99,p=1",
+            "v=19$m=19456,t=2",
+            "v=19$m=19456,t=2,p=1,x=1",
+        ] {
             assert!(argon(bad).is_err(), "{bad}");
         }
         let crypt = |cost: &str| hash(&format!("$2y${cost}${}", "a".repeat(53)));
@@ -214,7 +282,10 @@ mod tests {
         assert!(crypt("31").is_err() && crypt("1").is_err());
         for bad in ["", "hunter2", "$1$abc$def", "$argon2id$", "$2y$10$short"] {
             let (what, hint) = hash(bad).unwrap_err();
-            assert!(hint.contains("app routing:hash") && (bad.is_empty() || !what.contains(bad)), "{what}");
+            assert!(
+                hint.contains("app routing:hash") && (bad.is_empty() || !what.contains(bad)),
+                "{what}"
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use hokku_model::{
 };
 
 /// Does the redirect of this rule (none: of the whole app) lead back to where it came from? Then the way, in words.
-/// Followed as the router would: the longest rule that covers a path counts, and what it does not say the app says.
+/// Followed as the router would: of the rules that cover a path, the longest that has a redirect counts, at last the app.
 pub fn endless(said: &Said, path: Option<&str>) -> Option<String> {
     let mut way: Vec<&str> = vec![];
     let mut at = path;
@@ -24,15 +24,16 @@ pub fn endless(said: &Said, path: Option<&str>) -> Option<String> {
         way.push(name);
         let to = redirect.to.replace("$path", "").replace("$query", "");
         let to = to.split(['?', '#']).next().unwrap_or_default();
+        let to = if to.is_empty() { "/" } else { to };
         if !to.starts_with('/') {
             return None;
         }
         let to = prefix(to).unwrap_or_else(|_| to.to_owned());
-        let rules = said.rules.iter().filter(|(p, _)| covers(p, &to));
-        at = rules
-            .max_by_key(|(p, _)| p.len())
-            .filter(|(_, level)| of(level).is_some())
-            .map(|(p, _)| p.as_str());
+        let rules = said
+            .rules
+            .iter()
+            .filter(|(p, level)| covers(p, &to) && of(level).is_some());
+        at = rules.max_by_key(|(p, _)| p.len()).map(|(p, _)| p.as_str());
     }
 }
 
@@ -49,18 +50,31 @@ mod tests {
 
     fn said(app: Option<&str>, rules: &[(&str, Option<&str>)]) -> Said {
         let level = |to: Option<&str>| {
-            let to = to.map(|to| Setting::Redirect(Redirect { to: to.into(), status: 302 }));
+            let to = to.map(|to| {
+                Setting::Redirect(Redirect {
+                    to: to.into(),
+                    status: 302,
+                })
+            });
             to.into_iter().collect::<Level>()
         };
         Said {
             app: level(app),
-            rules: rules.iter().map(|(p, to)| ((*p).to_owned(), level(*to))).collect(),
+            rules: rules
+                .iter()
+                .map(|(p, to)| ((*p).to_owned(), level(*to)))
+                .collect(),
         }
     }
 
     #[test]
     fn circles_are_found() {
-        type Case<'a> = (Option<&'a str>, &'a [(&'a str, Option<&'a str>)], Option<&'a str>, bool);
+        type Case<'a> = (
+            Option<&'a str>,
+            &'a [(&'a str, Option<&'a str>)],
+            Option<&'a str>,
+            bool,
+        );
         let cases: &[Case] = &[
             (None, &[("/a", Some("/b"))], Some("/a"), false),
             (None, &[("/a", Some("/a/b"))], Some("/a"), true),
@@ -68,20 +82,52 @@ mod tests {
             (None, &[("/a", Some("/a$path?x=1"))], Some("/a"), true),
             (None, &[("/a", Some("/ab"))], Some("/a"), false),
             (None, &[("/", Some("/app"))], Some("/"), true),
-            (None, &[("/", Some("/app")), ("/app", None)], Some("/"), false),
-            (None, &[("/a", Some("/b")), ("/b", Some("/a"))], Some("/b"), true),
-            (None, &[("/x", Some("/a")), ("/a", Some("/b")), ("/b", Some("/a"))], Some("/x"), false),
+            (
+                None,
+                &[("/", Some("/app")), ("/app", None)],
+                Some("/"),
+                true,
+            ),
+            (
+                None,
+                &[("/", Some("/app")), ("/app", Some("https://example.org"))],
+                Some("/"),
+                false,
+            ),
+            (None, &[("/a", Some("$path"))], Some("/a"), false),
+            (None, &[("/", Some("$path$query"))], Some("/"), true),
+            (
+                None,
+                &[("/a", Some("/b")), ("/b", Some("/a"))],
+                Some("/b"),
+                true,
+            ),
+            (
+                None,
+                &[("/x", Some("/a")), ("/a", Some("/b")), ("/b", Some("/a"))],
+                Some("/x"),
+                false,
+            ),
             (Some("/x"), &[], None, true),
             (Some("/x"), &[("/x", None)], None, true),
             (Some("https://example.org$path"), &[], None, false),
-            (Some("/x"), &[("/x", Some("https://example.org"))], None, false),
+            (
+                Some("/x"),
+                &[("/x", Some("https://example.org"))],
+                None,
+                false,
+            ),
         ];
         for (app, rules, path, is) in cases {
             let way = endless(&said(*app, rules), *path);
             assert_eq!(way.is_some(), *is, "{app:?} {rules:?} {way:?}");
         }
         assert_eq!(
-            endless(&said(None, &[("/a", Some("/b")), ("/b", Some("/a"))]), Some("/a")).as_deref(),
+            endless(
+                &said(None, &[("/a", Some("/b")), ("/b", Some("/a"))]),
+                Some("/a")
+            )
+            .as_deref(),
             Some("/a → /b → /a")
         );
     }

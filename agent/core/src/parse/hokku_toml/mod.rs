@@ -106,7 +106,9 @@ fn file(reader: &mut Reader, table: &DeTable) -> Said {
             (other, _) => {
                 let hint = if find(other).is_some() || other == "rules" {
                     match other {
-                        "rules" => "Rules are of the section [routing]: [[routing.rules]].".to_owned(),
+                        "rules" => {
+                            "Rules are of the section [routing]: [[routing.rules]].".to_owned()
+                        }
                         _ => "It belongs below a line [routing].".to_owned(),
                     }
                 } else {
@@ -141,7 +143,11 @@ fn routing(reader: &mut Reader, section: &DeTable) -> Said {
     for (path, span) in redirects {
         if let Some(way) = endless(&said, path.as_deref()) {
             let what = format!("this redirect never ends: {way}");
-            reader.fault(span, what, "A rule covers everything below its path, also where it leads to.");
+            reader.fault(
+                span,
+                what,
+                "A rule covers everything below its path, also where it leads to.",
+            );
         }
     }
     said
@@ -151,8 +157,15 @@ type Redirects = Vec<(Option<String>, std::ops::Range<usize>)>;
 
 fn rules(reader: &mut Reader, node: &Node, said: &mut Said, redirects: &mut Redirects) {
     let Some(list) = node.get_ref().as_array() else {
-        let what = format!("rules are a list of tables, and this is {}", read::kind(node.get_ref()));
-        reader.fault(node.span(), what, "Begin each with a line [[routing.rules]].");
+        let what = format!(
+            "rules are a list of tables, and this is {}",
+            read::kind(node.get_ref())
+        );
+        reader.fault(
+            node.span(),
+            what,
+            "Begin each with a line [[routing.rules]].",
+        );
         return;
     };
     let mut seen: Vec<(String, usize)> = vec![];
@@ -163,27 +176,45 @@ fn rules(reader: &mut Reader, node: &Node, said: &mut Said, redirects: &mut Redi
             return;
         }
         let Some(table) = rule.get_ref().as_table() else {
-            let what = format!("a rule is a table, and this is {}", read::kind(rule.get_ref()));
+            let what = format!(
+                "a rule is a table, and this is {}",
+                read::kind(rule.get_ref())
+            );
             reader.fault(rule.span(), what, "Begin it with a line [[routing.rules]].");
             continue;
         };
         let path = match table.get("path") {
             Some(node) => reader.path(node).map(|path| (path, node.span())),
             None => {
-                reader.fault(rule.span(), "the rule has no path", "Say which paths it is for: path = \"/api\".");
+                reader.fault(
+                    rule.span(),
+                    "the rule has no path",
+                    "Say which paths it is for: path = \"/api\".",
+                );
                 None
             }
         };
         let level = said_of(reader, table);
         let Some((path, span)) = path else { continue };
         if let Some((_, first)) = seen.iter().find(|(p, _)| *p == path) {
-            let what = format!("the path {path} has a rule already, the {}", ordinal(first + 1));
+            let what = format!(
+                "the path {path} has a rule already, the {}",
+                ordinal(first + 1)
+            );
             reader.fault(span, what, "Put both into one rule.");
             continue;
         }
         seen.push((path.clone(), i));
         if let Some(node) = table.get("redirect") {
             redirects.push((Some(path.clone()), node.span()));
+        }
+        if level.is_empty() && table.len() == 1 {
+            let hint = "What it does not say, wider paths and the app say. Add a key, or take the rule out.";
+            reader.fault(
+                rule.span(),
+                format!("the rule of {path} says nothing"),
+                hint,
+            );
         }
         said.rules.insert(path, level);
     }
@@ -230,7 +261,10 @@ pub fn parse_setting(key: &str, value: &str, path: bool) -> Result<Vec<Setting>,
     let attempt = |value: Node| {
         let mut reader = Reader::default();
         let all = match name {
-            Some(name) => reader.header(topic, name, 0..0, &value).into_iter().collect(),
+            Some(name) => reader
+                .header(topic, name, 0..0, &value)
+                .into_iter()
+                .collect(),
             None => reader.key(topic, 0..0, &value, path),
         };
         match reader.faults.into_iter().next() {

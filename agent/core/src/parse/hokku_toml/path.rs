@@ -17,7 +17,10 @@ pub(super) fn prefix(text: &str) -> Result<String, Wrong> {
         return wrong(format!("the path has more than {MAX} bytes"), "");
     }
     if !text.starts_with('/') {
-        return wrong("a path has to begin with \"/\"", format!("Write \"/{}\".", text.trim_start_matches('/')));
+        return wrong(
+            "a path has to begin with \"/\"",
+            format!("Write \"/{}\".", text.trim_start_matches('/')),
+        );
     }
     if let Some(c) = text.chars().find(|c| matches!(c, '?' | '#' | '*' | '\\')) {
         let hint = match c {
@@ -32,13 +35,23 @@ pub(super) fn prefix(text: &str) -> Result<String, Wrong> {
         rest = after;
         match byte {
             b'%' => {
-                let hex = rest.get(..2).filter(|h| h.iter().all(u8::is_ascii_hexdigit));
-                let Some(value) = hex.and_then(|h| u8::from_str_radix(std::str::from_utf8(h).ok()?, 16).ok()) else {
-                    return wrong("after \"%\" two hex digits have to follow", "A percent sign itself is written %25.");
+                let hex = rest
+                    .get(..2)
+                    .filter(|h| h.iter().all(u8::is_ascii_hexdigit));
+                let Some(value) =
+                    hex.and_then(|h| u8::from_str_radix(std::str::from_utf8(h).ok()?, 16).ok())
+                else {
+                    return wrong(
+                        "after \"%\" two hex digits have to follow",
+                        "A percent sign itself is written %25.",
+                    );
                 };
                 rest = &rest[2..];
                 if value == 0 || value == b'/' || value == b'\\' {
-                    return wrong(format!("%{value:02X} can't be in a path"), "No rule could tell it from another path.");
+                    return wrong(
+                        format!("%{value:02X} can't be in a path"),
+                        "No rule could tell it from another path.",
+                    );
                 }
                 if unreserved(value) {
                     out.push(char::from(value));
@@ -56,7 +69,10 @@ pub(super) fn prefix(text: &str) -> Result<String, Wrong> {
                         false => format!("%{b:02X}"),
                     })
                     .collect();
-                return wrong("characters other than ASCII letters, digits and -._~!$&'()+,;=:@ are written as %XX in a path", format!("Write \"{coded}\"."));
+                return wrong(
+                    "characters other than ASCII letters, digits and -._~!$&'()+,;=:@ are written as %XX in a path",
+                    format!("Write \"{coded}\"."),
+                );
             }
         }
     }
@@ -64,7 +80,10 @@ pub(super) fn prefix(text: &str) -> Result<String, Wrong> {
         return wrong("a path has no empty parts (\"//\")", "");
     }
     if out.split('/').any(|part| part == "." || part == "..") {
-        return wrong("a path has no \".\" and \"..\" parts", "Clients resolve them before they ask.");
+        return wrong(
+            "a path has no \".\" and \"..\" parts",
+            "Clients resolve them before they ask.",
+        );
     }
     if out.len() > 1 && out.ends_with('/') {
         out.pop();
@@ -98,12 +117,21 @@ pub(super) fn relative(text: &str, what: &str) -> Result<String, Wrong> {
     if text.starts_with('/') {
         return wrong(
             format!("{what} has to be inside the repository"),
-            format!("Write it without the \"/\" in front: \"{}\".", text.trim_start_matches('/')),
+            format!(
+                "Write it without the \"/\" in front: \"{}\".",
+                text.trim_start_matches('/')
+            ),
         );
     }
-    let parts: Vec<&str> = text.split('/').filter(|p| !matches!(*p, "" | ".")).collect();
+    let parts: Vec<&str> = text
+        .split('/')
+        .filter(|p| !matches!(*p, "" | "."))
+        .collect();
     if parts.contains(&"..") {
-        return wrong(format!("{what} has to be inside the repository, without \"..\""), "");
+        return wrong(
+            format!("{what} has to be inside the repository, without \"..\""),
+            "",
+        );
     }
     if parts.iter().any(|p| p.eq_ignore_ascii_case(".git")) {
         return wrong("git's folder is not part of a release", "");
@@ -119,7 +147,11 @@ pub(super) fn relative(text: &str, what: &str) -> Result<String, Wrong> {
 
 /// Where a redirect leads: a path of the same host, or a URL.
 pub(super) fn target(text: &str) -> Result<String, Wrong> {
-    if text.len() > 2048 || !text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b)) {
+    if text.len() > 2048
+        || !text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b))
+    {
         return wrong(
             "a redirect leads to a URL of at most 2048 characters, without blanks and other than ASCII ones as %XX",
             "",
@@ -127,32 +159,44 @@ pub(super) fn target(text: &str) -> Result<String, Wrong> {
     }
     let words = text.replace("$path", "").replace("$query", "");
     if words.contains('$') {
-        return wrong("only $path and $query are replaced in a redirect", "A dollar sign itself is written %24.");
-    }
-    if text == "/$path" {
-        return wrong("this leads to where the request came from", "A redirect has to lead elsewhere.");
+        return wrong(
+            "only $path and $query are replaced in a redirect",
+            "A dollar sign itself is written %24.",
+        );
     }
     if text.contains("/$path") {
-        let hint = format!("$path begins with \"/\" itself. Write \"{}\".", text.replace("/$path", "$path"));
+        let hint = format!(
+            "$path begins with \"/\" itself. Write \"{}\".",
+            text.replace("/$path", "$path")
+        );
         return wrong("\"/\" right before $path gives two of them", hint);
     }
     if text.starts_with("//") {
-        return wrong("\"//\" leads to another host", "Write the scheme too: https://….");
+        return wrong(
+            "\"//\" leads to another host",
+            "Write the scheme too: https://….",
+        );
     }
-    if text.starts_with('/') {
+    if text.starts_with('/') || text.starts_with("$path") || url(text) {
         return Ok(text.to_owned());
     }
-    if url(text) {
-        return Ok(text.to_owned());
-    }
-    wrong("a redirect leads to a path (\"/…\") or a URL (\"https://…\")", "")
+    wrong(
+        "a redirect leads to a path (\"/…\") or a URL (\"https://…\")",
+        "",
+    )
 }
 
 /// Is it an `http://` or `https://` URL with a host, of characters that a header can carry?
 pub fn url(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
     let host = rest.map(|r| r.split(['/', '?', '#', '$']).next().unwrap_or_default());
-    let good = |h: &str| !h.is_empty() && h.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
+    let good = |h: &str| {
+        !h.is_empty()
+            && h.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b))
+    };
     text.len() <= 2048 && text.bytes().all(|b| b.is_ascii_graphic()) && host.is_some_and(good)
 }
 
@@ -188,7 +232,9 @@ mod tests {
         ] {
             match (prefix(text), is) {
                 (Ok(got), Ok(want)) => assert_eq!(got, want, "{text}"),
-                (Err((m, h)), Err(part)) => assert!(format!("{m} {h}").contains(part), "{text}: {m} {h}"),
+                (Err((m, h)), Err(part)) => {
+                    assert!(format!("{m} {h}").contains(part), "{text}: {m} {h}")
+                }
                 (got, _) => panic!("{text}: {got:?}"),
             }
         }
@@ -230,12 +276,35 @@ mod tests {
 
     #[test]
     fn targets() {
-        for good in ["/new", "/new$path$query", "https://example.org$path", "http://h:8080/x?y=1", "https://example.org"] {
+        for good in [
+            "/new",
+            "/new$path$query",
+            "https://example.org$path",
+            "http://h:8080/x?y=1",
+            "https://example.org",
+            "$path",
+            "$path$query",
+        ] {
             assert_eq!(target(good).as_deref(), Ok(good));
         }
         for bad in [
-            "", "new", "//evil.example", "/\\evil", "/$path", "/a/$path", "$path", "https://$path", "https://", "ftp://x",
-            "javascript:alert(1)", "/a\r\nSet-Cookie: x", "/a b", "/é", "/$host", "https://a@b", "/a\"b",
+            "",
+            "new",
+            "//evil.example",
+            "/\\evil",
+            "/$path",
+            "/a/$path",
+            "$query",
+            "https://$path",
+            "https://",
+            "ftp://x",
+            "javascript:alert(1)",
+            "/a\r\nSet-Cookie: x",
+            "/a b",
+            "/é",
+            "/$host",
+            "https://a@b",
+            "/a\"b",
         ] {
             assert!(target(bad).is_err(), "{bad}");
         }

@@ -48,7 +48,12 @@ pub(super) fn kind(value: &DeValue) -> &'static str {
 
 impl Reader {
     /// Notes what is wrong.
-    pub fn fault(&mut self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+    pub fn fault(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         self.faults.push(Raw {
             span,
             message: message.into(),
@@ -81,7 +86,11 @@ impl Reader {
             Scope::Both => true,
         };
         let Some(key) = keys::find(name) else {
-            let mut known: Vec<&str> = KEYS.iter().filter(|k| fits(k.scope)).map(|k| k.name).collect();
+            let mut known: Vec<&str> = KEYS
+                .iter()
+                .filter(|k| fits(k.scope))
+                .map(|k| k.name)
+                .collect();
             if rule {
                 known.push("path");
             } else {
@@ -100,8 +109,14 @@ impl Reader {
         };
         if !fits(key.scope) {
             let (what, hint) = match rule {
-                true => ("is of the whole app", "Say it in [routing], not for a path."),
-                false => ("is of a path", "Say it in a rule: [[routing.rules]] with path = \"/…\"."),
+                true => (
+                    "is of the whole app",
+                    "Say it in [routing], not for a path.",
+                ),
+                false => (
+                    "is of a path",
+                    "Say it in a rule: [[routing.rules]] with path = \"/…\".",
+                ),
             };
             self.fault(at, format!("{name} {what}"), hint);
             return vec![];
@@ -114,25 +129,34 @@ impl Reader {
 
     fn value(&mut self, key: &'static str, node: &Node) -> Option<Setting> {
         Some(match key {
-            "proto" => Setting::Proto(self.one_of(node, key, &[("http1", Proto::Http1), ("h2c", Proto::H2c)])?),
+            "proto" => Setting::Proto(self.one_of(
+                node,
+                key,
+                &[("http1", Proto::Http1), ("h2c", Proto::H2c)],
+            )?),
             "affinity" => Setting::Affinity(self.flag(node, key)?),
             "https_only" => Setting::HttpsOnly(self.flag(node, key)?),
             "hsts" => Setting::Hsts(match node.get_ref() {
                 DeValue::Boolean(true) => Some(365 * DAY / 1000),
                 DeValue::Boolean(false) => None,
-                _ => self.unless_none(node, |r| r.duration(node, key, 0, 3650 * DAY))?.map(|ms| ms / 1000),
+                _ => self
+                    .unless_none(node, |r| r.duration(node, key, 0, 3650 * DAY))?
+                    .map(|ms| ms / 1000),
             }),
             "connections" => Setting::Connections(self.unless_none(node, |r| {
-                r.number(node, key, 1, 1_000_000).and_then(|n| u32::try_from(n).ok())
+                r.number(node, key, 1, 1_000_000)
+                    .and_then(|n| u32::try_from(n).ok())
             })?),
             "queue" => Setting::Queue(self.unless_none(node, |r| r.duration(node, key, 0, HOUR))?),
-            "websocket_drain" => {
-                Setting::WebsocketDrain(self.unless_none(node, |r| r.duration(node, key, 0, 7 * DAY))?)
-            }
+            "websocket_drain" => Setting::WebsocketDrain(
+                self.unless_none(node, |r| r.duration(node, key, 0, 7 * DAY))?,
+            ),
             "timeout" => Setting::Timeout(self.duration(node, key, 1, DAY)?),
             "idle_timeout" => Setting::IdleTimeout(self.duration(node, key, 1, DAY)?),
             "body_limit" => Setting::BodyLimit(self.size(node, key, 1_000_000_000_000)?),
-            "min_rate" => Setting::MinRate(u32::try_from(self.size(node, key, 1_000_000_000)?).ok()?),
+            "min_rate" => {
+                Setting::MinRate(u32::try_from(self.size(node, key, 1_000_000_000)?).ok()?)
+            }
             "compress" => Setting::Compress(match node.get_ref() {
                 DeValue::Boolean(true) => Compress::default(),
                 DeValue::Boolean(false) => Compress::Off,
@@ -151,7 +175,11 @@ impl Reader {
                 let text = self.text(node, key)?;
                 let value = self.take(node, header::value(text))?;
                 if value.is_empty() {
-                    self.fault(node.span(), "cache is empty", "Write \"no-store\" for what shall not be kept.");
+                    self.fault(
+                        node.span(),
+                        "cache is empty",
+                        "Write \"no-store\" for what shall not be kept.",
+                    );
                     return None;
                 }
                 Setting::Cache(value)
@@ -182,10 +210,19 @@ impl Reader {
         flag
     }
 
-    fn one_of<T: Copy>(&mut self, node: &Node, key: &str, known: &[(&'static str, T)]) -> Option<T> {
+    fn one_of<T: Copy>(
+        &mut self,
+        node: &Node,
+        key: &str,
+        known: &[(&'static str, T)],
+    ) -> Option<T> {
         let names: Vec<&str> = known.iter().map(|(n, _)| *n).collect();
         let Some(text) = node.get_ref().as_str() else {
-            self.expected(node, key, &format!("one of {}, in quotes", names.join(", ")));
+            self.expected(
+                node,
+                key,
+                &format!("one of {}, in quotes", names.join(", ")),
+            );
             return None;
         };
         let found = known.iter().find(|(n, _)| *n == text).map(|(_, v)| *v);
@@ -194,13 +231,21 @@ impl Reader {
                 Some(near) => format!("Did you mean {near:?}?"),
                 None => format!("Write one of {}.", names.join(", ")),
             };
-            self.fault(node.span(), format!("{key} can't be {:?}", shorten(text)), hint);
+            self.fault(
+                node.span(),
+                format!("{key} can't be {:?}", shorten(text)),
+                hint,
+            );
         }
         found
     }
 
     /// `"none"`, or what `read` reads.
-    fn unless_none<T>(&mut self, node: &Node, read: impl FnOnce(&mut Reader) -> Option<T>) -> Option<Option<T>> {
+    fn unless_none<T>(
+        &mut self,
+        node: &Node,
+        read: impl FnOnce(&mut Reader) -> Option<T>,
+    ) -> Option<Option<T>> {
         match node.get_ref().as_str() {
             Some("none") => Some(None),
             _ => read(self).map(Some),
@@ -226,13 +271,22 @@ impl Reader {
 
     /// Milliseconds; the bounds too.
     fn duration(&mut self, node: &Node, key: &str, least: u64, most: u64) -> Option<u64> {
-        let hint = "Write a duration with its unit (ms, s, m, h, d), in quotes: \"30s\", \"1m30s\".";
+        let hint =
+            "Write a duration with its unit (ms, s, m, h, d), in quotes: \"30s\", \"1m30s\".";
         let Some(text) = node.get_ref().as_str() else {
-            self.fault(node.span(), format!("{key} can't be {}", kind(node.get_ref())), hint);
+            self.fault(
+                node.span(),
+                format!("{key} can't be {}", kind(node.get_ref())),
+                hint,
+            );
             return None;
         };
         let Some(ms) = units::duration(text) else {
-            self.fault(node.span(), format!("{:?} is not a duration", shorten(text)), hint);
+            self.fault(
+                node.span(),
+                format!("{:?} is not a duration", shorten(text)),
+                hint,
+            );
             return None;
         };
         if !(least..=most).contains(&ms) {
@@ -244,10 +298,16 @@ impl Reader {
     }
 
     fn size(&mut self, node: &Node, key: &str, most: u64) -> Option<u64> {
-        let hint = "Write a size with its unit (B, kB, MB, GB, KiB, MiB, GiB), in quotes: \"10MB\".";
+        let hint =
+            "Write a size with its unit (B, kB, MB, GB, KiB, MiB, GiB), in quotes: \"10MB\".";
         let (bytes, what) = match node.get_ref() {
-            DeValue::String(text) => (units::size(text), format!("{:?} is not a size", shorten(text))),
-            value @ DeValue::Integer(_) => (Self::integer(value), format!("{key} can't be this number")),
+            DeValue::String(text) => (
+                units::size(text),
+                format!("{:?} is not a size", shorten(text)),
+            ),
+            value @ DeValue::Integer(_) => {
+                (Self::integer(value), format!("{key} can't be this number"))
+            }
             other => (None, format!("{key} can't be {}", kind(other))),
         };
         let Some(bytes) = bytes else {
@@ -270,11 +330,18 @@ impl Reader {
 
     fn headers(&mut self, topic: &str, node: &Node) -> Vec<Setting> {
         let Some(table) = node.get_ref().as_table() else {
-            self.expected(node, topic, "a table: { X-Frame-Options = \"DENY\", Server = false }");
+            self.expected(
+                node,
+                topic,
+                "a table: { X-Frame-Options = \"DENY\", Server = false }",
+            );
             return vec![];
         };
         if table.len() > MAX_HEADERS {
-            let what = format!("there are {} headers, and {MAX_HEADERS} can be changed", table.len());
+            let what = format!(
+                "there are {} headers, and {MAX_HEADERS} can be changed",
+                table.len()
+            );
             self.fault(node.span(), what, "");
             return vec![];
         }
@@ -287,7 +354,11 @@ impl Reader {
             let key = setting.key().into_owned();
             if seen.contains(&key) {
                 let what = format!("the header {} is there twice", shorten(name.get_ref()));
-                self.fault(name.span(), what, "Capitals make no difference in names of headers.");
+                self.fault(
+                    name.span(),
+                    what,
+                    "Capitals make no difference in names of headers.",
+                );
             }
             seen.push(key);
             all.push(setting);
@@ -296,7 +367,13 @@ impl Reader {
     }
 
     /// One header.
-    pub fn header(&mut self, topic: &str, name: &str, at: Range<usize>, node: &Node) -> Option<Setting> {
+    pub fn header(
+        &mut self,
+        topic: &str,
+        name: &str,
+        at: Range<usize>,
+        node: &Node,
+    ) -> Option<Setting> {
         let name = match header::name(name) {
             Ok(name) => name,
             Err((what, hint)) => {
@@ -308,7 +385,11 @@ impl Reader {
             DeValue::String(text) => Some(self.take(node, header::value(text))?),
             DeValue::Boolean(false) => None,
             _ => {
-                self.expected(node, "a header", "a text in quotes to set it, or false to remove it");
+                self.expected(
+                    node,
+                    "a header",
+                    "a text in quotes to set it, or false to remove it",
+                );
                 return None;
             }
         };
@@ -319,7 +400,12 @@ impl Reader {
     }
 
     /// The fields of a table; others are refused.
-    fn fields<'a, 'i>(&mut self, table: &'a DeTable<'i>, what: &str, known: &[&'static str]) -> Vec<Option<&'a Node<'i>>> {
+    fn fields<'a, 'i>(
+        &mut self,
+        table: &'a DeTable<'i>,
+        what: &str,
+        known: &[&'static str],
+    ) -> Vec<Option<&'a Node<'i>>> {
         for (name, _) in table {
             if !known.contains(&name.get_ref().as_ref()) {
                 let hint = match crate::nearest::nearest(name.get_ref(), known.iter().copied()) {
@@ -341,7 +427,11 @@ impl Reader {
                 _ => return None,
             },
             _ => {
-                self.expected(node, "redirect", "where it leads: \"/new\", or { to = \"/new\", status = 301 }");
+                self.expected(
+                    node,
+                    "redirect",
+                    "where it leads: \"/new\", or { to = \"/new\", status = 301 }",
+                );
                 return None;
             }
         };
@@ -354,19 +444,30 @@ impl Reader {
                         Some(n) => format!("{n} is not the status of a redirect"),
                         None => format!("a status can't be {}", kind(node.get_ref())),
                     };
-                    self.fault(node.span(), what, "Write 301, 302, 303, 307 or 308, without quotes.");
+                    self.fault(
+                        node.span(),
+                        what,
+                        "Write 301, 302, 303, 307 or 308, without quotes.",
+                    );
                 }
                 known.and_then(|n| u16::try_from(n).ok())
             }
             None => Some(302),
         };
         let Some(to) = to else {
-            self.fault(node.span(), "the redirect leads nowhere", "Say where: { to = \"/new\" }.");
+            self.fault(
+                node.span(),
+                "the redirect leads nowhere",
+                "Say where: { to = \"/new\" }.",
+            );
             return None;
         };
         let text = self.text(to, "where a redirect leads")?;
         let to = self.take(to, path::target(text))?;
-        Some(Redirect { to, status: status? })
+        Some(Redirect {
+            to,
+            status: status?,
+        })
     }
 
     fn auth(&mut self, node: &Node) -> Option<BasicAuth> {
@@ -386,7 +487,11 @@ impl Reader {
                 let text = self.text(node, "realm")?;
                 let good = |b: u8| (b == b' ' || b.is_ascii_graphic()) && !b"\"\\".contains(&b);
                 if text.is_empty() || text.len() > 100 || !text.bytes().all(good) {
-                    self.fault(node.span(), "a realm is 1 to 100 ASCII characters without quotes and backslashes", "");
+                    self.fault(
+                        node.span(),
+                        "a realm is 1 to 100 ASCII characters without quotes and backslashes",
+                        "",
+                    );
                     return None;
                 }
                 text.to_owned()
@@ -394,27 +499,44 @@ impl Reader {
             None => "Restricted".to_owned(),
         };
         let Some(table) = users.and_then(|u| u.get_ref().as_table()) else {
-            self.fault(users.unwrap_or(node).span(), "basic_auth has no table of users", format!("Write {form}."));
+            self.fault(
+                users.unwrap_or(node).span(),
+                "basic_auth has no table of users",
+                format!("Write {form}."),
+            );
             if let Some(last) = self.faults.last_mut() {
                 last.secret = users.is_some();
             }
             return None;
         };
         if table.is_empty() || table.len() > MAX_USERS {
-            let what = format!("basic_auth can have 1 to {MAX_USERS} users, and has {}", table.len());
+            let what = format!(
+                "basic_auth can have 1 to {MAX_USERS} users, and has {}",
+                table.len()
+            );
             self.fault(users.unwrap_or(node).span(), what, "");
             return None;
         }
         let mut users = BTreeMap::new();
         for (name, node) in table {
             let user = name.get_ref();
-            if user.is_empty() || user.len() > 100 || user.contains(|c: char| c == ':' || c.is_control()) {
-                self.fault(name.span(), "the name of a user is 1 to 100 characters without colons", "");
+            if user.is_empty()
+                || user.len() > 100
+                || user.contains(|c: char| c == ':' || c.is_control())
+            {
+                self.fault(
+                    name.span(),
+                    "the name of a user is 1 to 100 characters without colons",
+                    "",
+                );
                 continue;
             }
             let hash = match node.get_ref().as_str() {
                 Some(text) => header::hash(text),
-                None => Err(("a password has to be hashed, and this is none".into(), "Make one with: app routing:hash".into())),
+                None => Err((
+                    "a password has to be hashed, and this is none".into(),
+                    "Make one with: app routing:hash".into(),
+                )),
             };
             match hash {
                 Ok(hash) => {
@@ -455,7 +577,11 @@ impl Reader {
         }
         if all.is_empty() || all.len() > MAX_NETWORKS {
             let what = format!("allow can name 1 to {MAX_NETWORKS} networks");
-            self.fault(node.span(), what, "Leave it out to let in everybody, or write [\"0.0.0.0/0\", \"::/0\"].");
+            self.fault(
+                node.span(),
+                what,
+                "Leave it out to let in everybody, or write [\"0.0.0.0/0\", \"::/0\"].",
+            );
             return None;
         }
         all.dedup();
@@ -465,17 +591,27 @@ impl Reader {
     fn files(&mut self, node: &Node) -> Option<Files> {
         let (root, index, fallback, pass) = match node.get_ref() {
             DeValue::String(_) => (Some(node), None, None, None),
-            DeValue::Table(table) => match self.fields(table, "files", &["root", "index", "fallback", "pass"])[..] {
-                [root, index, fallback, pass] => (root, index, fallback, pass),
-                _ => return None,
-            },
+            DeValue::Table(table) => {
+                match self.fields(table, "files", &["root", "index", "fallback", "pass"])[..] {
+                    [root, index, fallback, pass] => (root, index, fallback, pass),
+                    _ => return None,
+                }
+            }
             _ => {
-                self.expected(node, "files", "a folder: \"public\", or { root = \"public\", fallback = \"index.html\" }");
+                self.expected(
+                    node,
+                    "files",
+                    "a folder: \"public\", or { root = \"public\", fallback = \"index.html\" }",
+                );
                 return None;
             }
         };
         let Some(root) = root else {
-            self.fault(node.span(), "files has no root", "Say which folder: { root = \"public\" }.");
+            self.fault(
+                node.span(),
+                "files has no root",
+                "Say which folder: { root = \"public\" }.",
+            );
             return None;
         };
         let mut file = |node: &Node, what: &str| {
@@ -499,7 +635,11 @@ impl Reader {
             Some(node) => {
                 let pass = self.flag(node, "pass")?;
                 if pass && fallback.is_some() {
-                    self.fault(node.span(), "with a fallback nothing is passed on to the app", "Say one of the two.");
+                    self.fault(
+                        node.span(),
+                        "with a fallback nothing is passed on to the app",
+                        "Say one of the two.",
+                    );
                     return None;
                 }
                 pass

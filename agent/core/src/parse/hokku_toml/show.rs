@@ -13,7 +13,9 @@ pub fn show(setting: &Setting) -> String {
         Setting::Proto(Proto::Http1) => "http1".into(),
         Setting::Proto(Proto::H2c) => "h2c".into(),
         Setting::Affinity(on) | Setting::HttpsOnly(on) | Setting::Maintenance(on) => on.to_string(),
-        Setting::Hsts(seconds) => seconds.map_or_else(none, |s| show_duration(s.saturating_mul(1000))),
+        Setting::Hsts(seconds) => {
+            seconds.map_or_else(none, |s| show_duration(s.saturating_mul(1000)))
+        }
         Setting::Connections(n) => n.map_or_else(none, |n| n.to_string()),
         Setting::Queue(ms) | Setting::WebsocketDrain(ms) => ms.map_or_else(none, show_duration),
         Setting::Timeout(ms) | Setting::IdleTimeout(ms) => show_duration(*ms),
@@ -30,9 +32,10 @@ pub fn show(setting: &Setting) -> String {
             Some(value) => quote(value),
             None => "false".into(),
         },
-        Setting::ErrorPage(text) | Setting::MaintenancePage(text) | Setting::Cache(text) | Setting::Rewrite(text) => {
-            text.clone()
-        }
+        Setting::ErrorPage(text)
+        | Setting::MaintenancePage(text)
+        | Setting::Cache(text)
+        | Setting::Rewrite(text) => text.clone(),
         Setting::Redirect(r) => format!("{{ to = {}, status = {} }}", quote(&r.to), r.status),
         Setting::BasicAuth(auth) => {
             let users: Vec<&str> = auth.users.keys().map(String::as_str).collect();
@@ -44,7 +47,12 @@ pub fn show(setting: &Setting) -> String {
                 Some(file) => format!(", fallback = {}", quote(file)),
                 None => String::new(),
             };
-            format!("{{ root = {}, index = {}{fallback}, pass = {} }}", quote(&f.root), quote(&f.index), f.pass)
+            format!(
+                "{{ root = {}, index = {}{fallback}, pass = {} }}",
+                quote(&f.root),
+                quote(&f.index),
+                f.pass
+            )
         }
     }
 }

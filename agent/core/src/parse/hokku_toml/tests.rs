@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 use std::sync::LazyLock;
 
-const ARGON: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM$HkRAcwq5oQO8Ea9VWjO1GxPPgFE2uU3ckXq5wBl8pA8";
+const ARGON: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM$HkRAcwq5oQO8Ea9VWjO1GxPPgFE2uU3ckXq5wBl8pA8";
 
 static VALIDATOR: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
@@ -47,7 +48,10 @@ fn what_is_taken() {
         ("connections = \"none\"", Setting::Connections(None)),
         ("queue = \"1m30s\"", Setting::Queue(Some(90_000))),
         ("queue = \"none\"", Setting::Queue(None)),
-        ("websocket_drain = \"2h\"", Setting::WebsocketDrain(Some(7_200_000))),
+        (
+            "websocket_drain = \"2h\"",
+            Setting::WebsocketDrain(Some(7_200_000)),
+        ),
         ("timeout = \"500ms\"", Setting::Timeout(500)),
         ("idle_timeout = \"5m\"", Setting::IdleTimeout(300_000)),
         ("body_limit = \"10MB\"", Setting::BodyLimit(10_000_000)),
@@ -56,41 +60,78 @@ fn what_is_taken() {
         ("compress = \"small\"", Setting::Compress(Compress::Small)),
         ("compress = false", Setting::Compress(Compress::Off)),
         ("compress = true", Setting::Compress(Compress::Balanced)),
-        ("request_headers = { X-A = \"b\" }", Setting::RequestHeader("x-a".into(), Some("b".into()))),
-        ("response_headers.Server = false", Setting::ResponseHeader("server".into(), None)),
-        ("cache = \"public, max-age=60\"", Setting::Cache("public, max-age=60".into())),
-        ("allow = \"10.0.0.0/8, ::1\"", Setting::Allow(vec!["10.0.0.0/8".into(), "::1/128".into()])),
-        ("allow = [\"203.0.113.7\"]", Setting::Allow(vec!["203.0.113.7/32".into()])),
+        (
+            "request_headers = { X-A = \"b\" }",
+            Setting::RequestHeader("x-a".into(), Some("b".into())),
+        ),
+        (
+            "response_headers.Server = false",
+            Setting::ResponseHeader("server".into(), None),
+        ),
+        (
+            "cache = \"public, max-age=60\"",
+            Setting::Cache("public, max-age=60".into()),
+        ),
+        (
+            "allow = \"10.0.0.0/8, ::1\"",
+            Setting::Allow(vec!["10.0.0.0/8".into(), "::1/128".into()]),
+        ),
+        (
+            "allow = [\"203.0.113.7\"]",
+            Setting::Allow(vec!["203.0.113.7/32".into()]),
+        ),
         ("maintenance = true", Setting::Maintenance(true)),
         (
             "files = './public/'",
-            Setting::Files(Files { root: "public".into(), index: "index.html".into(), fallback: None, pass: true }),
+            Setting::Files(Files {
+                root: "public".into(),
+                index: "index.html".into(),
+                fallback: None,
+                pass: true,
+            }),
         ),
         (
             "files = { root = 'dist', index = 'i.htm', fallback = '200.html' }",
-            Setting::Files(Files { root: "dist".into(), index: "i.htm".into(), fallback: Some("200.html".into()), pass: false }),
+            Setting::Files(Files {
+                root: "dist".into(),
+                index: "i.htm".into(),
+                fallback: Some("200.html".into()),
+                pass: false,
+            }),
         ),
     ] {
         assert_eq!(one(text), is, "{text}");
     }
-    let Setting::Redirect(r) = one("redirect = \"https://example.org$path$query\"") else { panic!() };
-    assert_eq!((r.to.as_str(), r.status), ("https://example.org$path$query", 302));
-    let Setting::Redirect(r) = one("redirect = { to = 'http://x.test/', status = 308 }") else { panic!() };
+    let Setting::Redirect(r) = one("redirect = \"https://example.org$path$query\"") else {
+        panic!()
+    };
+    assert_eq!(
+        (r.to.as_str(), r.status),
+        ("https://example.org$path$query", 302)
+    );
+    let Setting::Redirect(r) = one("redirect = { to = 'http://x.test/', status = 308 }") else {
+        panic!()
+    };
     assert_eq!(r.status, 308);
     let text = format!("basic_auth = {{ realm = 'Staff', users = {{ ann = '{ARGON}' }} }}");
-    let Setting::BasicAuth(auth) = one(&text) else { panic!() };
-    assert_eq!((auth.realm.as_str(), auth.users["ann"].as_str()), ("Staff", ARGON));
+    let Setting::BasicAuth(auth) = one(&text) else {
+        panic!()
+    };
+    assert_eq!(
+        (auth.realm.as_str(), auth.users["ann"].as_str()),
+        ("Staff", ARGON)
+    );
     assert_eq!(parse("").unwrap(), Said::default());
     assert_eq!(parse("[routing]\n# nothing\n").unwrap(), Said::default());
 }
 
 #[test]
 fn rules() {
-    let text = "[[routing.rules]]\npath = \"/api/\"\nrewrite = \"/v2\"\ntimeout = \"1m\"\n[[routing.rules]]\npath = \"/\"\n";
+    let text = "[[routing.rules]]\npath = \"/api/\"\nrewrite = \"/v2\"\ntimeout = \"1m\"\n[[routing.rules]]\npath = \"/\"\ncompress = false\n";
     let said = parse(text).unwrap();
     assert!(schema_takes(text));
     let paths: Vec<&str> = said.rules.keys().map(String::as_str).collect();
-    assert_eq!(paths, ["/", "/api"], "a rule that says nothing counts: it is not the wider one");
+    assert_eq!(paths, ["/", "/api"]);
     assert_eq!(said.rules["/api"].len(), 2);
     assert_eq!(said.files_roots().len(), 0);
 }
@@ -98,15 +139,57 @@ fn rules() {
 /// Text, line and column of the first fault, a part of what is said, and whether a schema can see it.
 const REFUSED: &[(&str, usize, usize, &str, bool)] = &[
     // keys
-    ("[routing]\ntimout = '30s'", 2, 1, "Did you mean timeout?", true),
-    ("[routing]\nheaders = {}", 2, 1, "Did you mean response_headers?", true),
-    ("[routing]\nfrobnicate = 1", 2, 1, "Known are: proto, affinity", true),
+    (
+        "[routing]\ntimout = '30s'",
+        2,
+        1,
+        "Did you mean timeout?",
+        true,
+    ),
+    (
+        "[routing]\nheaders = {}",
+        2,
+        1,
+        "Did you mean response_headers?",
+        true,
+    ),
+    (
+        "[routing]\nfrobnicate = 1",
+        2,
+        1,
+        "Known are: proto, affinity",
+        true,
+    ),
     ("[routing]\nrule = []", 2, 1, "[[routing.rules]]", true),
     ("[routing]\nrewrite = '/x'", 2, 1, "is of a path", true),
-    ("[routing]\nerror_page = 'https://x'", 2, 1, "config var ERROR_PAGE_URL", true),
-    ("[[routing.rules]]\npath = '/'\nproto = 'h2c'", 3, 1, "is of the whole app", true),
-    ("[[routing.rules]]\npath = '/'\nTimeout = '1s'", 3, 1, "Did you mean timeout?", true),
-    ("[[routing.rules]]\ntimeout = '1s'", 1, 1, "the rule has no path", true),
+    (
+        "[routing]\nerror_page = 'https://x'",
+        2,
+        1,
+        "config var ERROR_PAGE_URL",
+        true,
+    ),
+    (
+        "[[routing.rules]]\npath = '/'\nproto = 'h2c'",
+        3,
+        1,
+        "is of the whole app",
+        true,
+    ),
+    (
+        "[[routing.rules]]\npath = '/'\nTimeout = '1s'",
+        3,
+        1,
+        "Did you mean timeout?",
+        true,
+    ),
+    (
+        "[[routing.rules]]\ntimeout = '1s'",
+        1,
+        1,
+        "the rule has no path",
+        true,
+    ),
     ("[rooting]\n", 1, 2, "Did you mean [routing]?", true),
     ("timeout = '30s'", 1, 1, "below a line [routing]", true),
     ("[[rules]]\npath = '/'", 1, 3, "[[routing.rules]]", true),
@@ -115,93 +198,444 @@ const REFUSED: &[(&str, usize, usize, &str, bool)] = &[
     ("[routing]\nrules = [3]", 2, 10, "a rule is a table", true),
     // kinds
     ("[routing]\nproto = 'h3'", 2, 9, "can't be \"h3\"", true),
-    ("[routing]\nproto = 'h2'", 2, 9, "Did you mean \"h2c\"?", true),
-    ("[routing]\naffinity = 'yes'", 2, 12, "true or false, without quotes", true),
+    (
+        "[routing]\nproto = 'h2'",
+        2,
+        9,
+        "Did you mean \"h2c\"?",
+        true,
+    ),
+    (
+        "[routing]\naffinity = 'yes'",
+        2,
+        12,
+        "true or false, without quotes",
+        true,
+    ),
     ("[routing]\nhttps_only = 1", 2, 14, "true or false", true),
     ("[routing]\nhsts = 31536000", 2, 8, "\"30s\"", true),
     ("[routing]\nconnections = 0", 2, 15, "1 to 1000000", true),
-    ("[routing]\nconnections = '5'", 2, 15, "without quotes", true),
+    (
+        "[routing]\nconnections = '5'",
+        2,
+        15,
+        "without quotes",
+        true,
+    ),
     ("[routing]\nconnections = -5", 2, 15, "1 to 1000000", true),
     ("[routing]\ntimeout = 30", 2, 11, "with its unit", true),
     ("[routing]\ntimeout = '30 s'", 2, 11, "not a duration", true),
     ("[routing]\ntimeout = '0s'", 2, 11, "1ms to 1d", false),
     ("[routing]\ntimeout = 'none'", 2, 11, "not a duration", true),
+    ("[routing]\nidle_timeout = '2d'", 2, 16, "1ms to 1d", false),
     ("[routing]\nqueue = '2h'", 2, 9, "0s to 1h", false),
-    ("[routing]\nwebsocket_drain = '8d'", 2, 19, "0s to 7d", false),
+    (
+        "[routing]\nwebsocket_drain = '8d'",
+        2,
+        19,
+        "0s to 7d",
+        false,
+    ),
     ("[routing]\nbody_limit = '10M'", 2, 14, "not a size", true),
-    ("[routing]\nbody_limit = -1", 2, 14, "can't be this number", true),
+    (
+        "[routing]\nbody_limit = -1",
+        2,
+        14,
+        "can't be this number",
+        true,
+    ),
     ("[routing]\nbody_limit = '2TB'", 2, 14, "at most 1TB", false),
     ("[routing]\nmin_rate = 1.5", 2, 12, "fraction", true),
-    ("[routing]\ncompress = 'fastest'", 2, 12, "one of off, fast, balanced, small", true),
+    (
+        "[routing]\ncompress = 'fastest'",
+        2,
+        12,
+        "one of off, fast, balanced, small",
+        true,
+    ),
     ("[routing]\ncompress = 9", 2, 12, "can't be a number", true),
-    ("[routing]\nmaintenance = 'on'", 2, 15, "true or false", true),
+    (
+        "[routing]\nmaintenance = 'on'",
+        2,
+        15,
+        "true or false",
+        true,
+    ),
     ("[routing]\ncache = ''", 2, 9, "empty", true),
-    ("[routing]\ncache = \"a\\r\\nSet-Cookie: b\"", 2, 9, "'\\r' can't be in a header", true),
+    (
+        "[routing]\ncache = \"a\\r\\nSet-Cookie: b\"",
+        2,
+        9,
+        "'\\r' can't be in a header",
+        true,
+    ),
     // headers
-    ("[routing.request_headers]\nHost = 'x'", 2, 1, "router's own", true),
-    ("[routing.request_headers]\nX-Forwarded-For = '1.2.3.4'", 2, 1, "router's own", true),
-    ("[routing.response_headers]\nTransfer-Encoding = 'chunked'", 2, 1, "router's own", true),
-    ("[routing.response_headers]\nconnection = false", 2, 1, "router's own", true),
-    ("[routing.response_headers]\nContent-Encoding = 'gzip'", 2, 1, "how the body is written", true),
-    ("[routing.response_headers]\n\"a b\" = 'x'", 2, 1, "not the name of a header", true),
-    ("[routing.response_headers]\nX-A = 5", 2, 7, "a text in quotes", true),
-    ("[routing.response_headers]\nX-A = true", 2, 7, "a text in quotes", true),
-    ("[routing.response_headers]\nX-A = \"a\\nb\"", 2, 7, "can't be in a header", true),
-    ("[routing.response_headers]\nX-A = 'é'", 2, 7, "can't be in a header", true),
-    ("[routing.response_headers]\nX-A = 'b'\nx-a = 'c'", 3, 1, "there twice", false),
+    (
+        "[routing.request_headers]\nHost = 'x'",
+        2,
+        1,
+        "router's own",
+        true,
+    ),
+    (
+        "[routing.request_headers]\nX-Forwarded-For = '1.2.3.4'",
+        2,
+        1,
+        "router's own",
+        true,
+    ),
+    (
+        "[routing.response_headers]\nTransfer-Encoding = 'chunked'",
+        2,
+        1,
+        "router's own",
+        true,
+    ),
+    (
+        "[routing.response_headers]\nconnection = false",
+        2,
+        1,
+        "router's own",
+        true,
+    ),
+    (
+        "[routing.response_headers]\nContent-Encoding = 'gzip'",
+        2,
+        1,
+        "how the body is written",
+        true,
+    ),
+    (
+        "[routing.response_headers]\n\"a b\" = 'x'",
+        2,
+        1,
+        "not the name of a header",
+        true,
+    ),
+    (
+        "[routing.response_headers]\nX-A = 5",
+        2,
+        7,
+        "a text in quotes",
+        true,
+    ),
+    (
+        "[routing.response_headers]\nX-A = true",
+        2,
+        7,
+        "a text in quotes",
+        true,
+    ),
+    (
+        "[routing.response_headers]\nX-A = \"a\\nb\"",
+        2,
+        7,
+        "can't be in a header",
+        true,
+    ),
+    (
+        "[routing.response_headers]\nX-A = 'é'",
+        2,
+        7,
+        "can't be in a header",
+        true,
+    ),
+    (
+        "[routing.response_headers]\nX-A = 'b'\nx-a = 'c'",
+        3,
+        1,
+        "there twice",
+        false,
+    ),
     ("[routing]\nresponse_headers = 'x'", 2, 20, "a table", true),
     // paths
-    ("[[routing.rules]]\npath = 'api'", 2, 8, "Write \"/api\"", true),
+    (
+        "[[routing.rules]]\npath = 'api'",
+        2,
+        8,
+        "Write \"/api\"",
+        true,
+    ),
     ("[[routing.rules]]\npath = '/a/../b'", 2, 8, "\"..\"", true),
-    ("[[routing.rules]]\npath = '/a//b'", 2, 8, "empty parts", true),
-    ("[[routing.rules]]\npath = '/api/*'", 2, 8, "without the \"*\"", true),
-    ("[[routing.rules]]\npath = '/a?b'", 2, 8, "without its query", true),
-    ("[[routing.rules]]\npath = 5", 2, 8, "can't be a number", true),
-    ("[[routing.rules]]\npath = '/a'\n[[routing.rules]]\npath = '/b'\n[[routing.rules]]\npath = '/a/'", 6, 8, "a rule already, the 1st", false),
-    ("[[routing.rules]]\npath = '/a'\nrewrite = 'x'", 3, 11, "begin with \"/\"", true),
+    (
+        "[[routing.rules]]\npath = '/a//b'",
+        2,
+        8,
+        "empty parts",
+        true,
+    ),
+    (
+        "[[routing.rules]]\npath = '/api/*'",
+        2,
+        8,
+        "without the \"*\"",
+        true,
+    ),
+    (
+        "[[routing.rules]]\npath = '/a?b'",
+        2,
+        8,
+        "without its query",
+        true,
+    ),
+    (
+        "[[routing.rules]]\npath = 5",
+        2,
+        8,
+        "can't be a number",
+        true,
+    ),
+    (
+        "[[routing.rules]]\npath = '/a'\nmaintenance = true\n[[routing.rules]]\npath = '/b'\ncompress = false\n[[routing.rules]]\npath = '/a/'",
+        8,
+        8,
+        "a rule already, the 1st",
+        false,
+    ),
+    (
+        "[[routing.rules]]\npath = '/a'\nrewrite = 'x'",
+        3,
+        11,
+        "begin with \"/\"",
+        true,
+    ),
+    (
+        "[[routing.rules]]\npath = '/a'",
+        1,
+        1,
+        "says nothing",
+        false,
+    ),
     // redirects
-    ("[routing]\nredirect = { to = '/x', status = 200 }", 2, 34, "301, 302, 303, 307 or 308", true),
-    ("[routing]\nredirect = { to = '/x', status = '301' }", 2, 34, "without quotes", true),
-    ("[routing]\nredirect = { status = 301 }", 2, 12, "leads nowhere", true),
-    ("[routing]\nredirect = { to = 'https://x.test', code = 301 }", 2, 37, "no key code", true),
-    ("[routing]\nredirect = '//evil.example'", 2, 12, "another host", true),
-    ("[routing]\nredirect = 'example.org'", 2, 12, "https://", true),
-    ("[routing]\nredirect = 'https://x.test/$host'", 2, 12, "only $path and $query", true),
+    (
+        "[routing]\nredirect = { to = '/x', status = 200 }",
+        2,
+        34,
+        "301, 302, 303, 307 or 308",
+        true,
+    ),
+    (
+        "[routing]\nredirect = { to = '/x', status = '301' }",
+        2,
+        34,
+        "without quotes",
+        true,
+    ),
+    (
+        "[routing]\nredirect = { status = 301 }",
+        2,
+        12,
+        "leads nowhere",
+        true,
+    ),
+    (
+        "[routing]\nredirect = { to = 'https://x.test', code = 301 }",
+        2,
+        37,
+        "no key code",
+        true,
+    ),
+    (
+        "[routing]\nredirect = '//evil.example'",
+        2,
+        12,
+        "another host",
+        true,
+    ),
+    (
+        "[routing]\nredirect = 'example.org'",
+        2,
+        12,
+        "https://",
+        true,
+    ),
+    (
+        "[routing]\nredirect = 'https://x.test/$host'",
+        2,
+        12,
+        "only $path and $query",
+        true,
+    ),
     ("[routing]\nredirect = '/x/$path'", 2, 12, "/x$path", true),
-    ("[routing]\nredirect = '/$path'", 2, 12, "lead elsewhere", true),
-    ("[routing]\nredirect = \"/x\\r\\nSet-Cookie: a\"", 2, 12, "without blanks", true),
+    (
+        "[routing]\nredirect = '/$path'",
+        2,
+        12,
+        "Write \"$path\"",
+        true,
+    ),
+    ("[routing]\nredirect = '$path'", 2, 12, "never ends", false),
+    (
+        "[routing]\nredirect = \"/x\\r\\nSet-Cookie: a\"",
+        2,
+        12,
+        "without blanks",
+        true,
+    ),
     ("[routing]\nredirect = 5", 2, 12, "where it leads", true),
-    ("[routing]\nredirect = '/x'", 2, 12, "never ends: every path → every path", false),
-    ("[[routing.rules]]\npath = '/a'\nredirect = '/a/b'", 3, 12, "never ends: /a → /a", false),
-    ("[[routing.rules]]\npath = '/a'\nredirect = '/b'\n[[routing.rules]]\npath = '/b'\nredirect = '/a$path'", 3, 12, "/a → /b → /a", false),
+    (
+        "[routing]\nredirect = '/x'",
+        2,
+        12,
+        "never ends: every path → every path",
+        false,
+    ),
+    (
+        "[[routing.rules]]\npath = '/a'\nredirect = '/a/b'",
+        3,
+        12,
+        "never ends: /a → /a",
+        false,
+    ),
+    (
+        "[[routing.rules]]\npath = '/a'\nredirect = '/b'\n[[routing.rules]]\npath = '/b'\nredirect = '/a$path'",
+        3,
+        12,
+        "/a → /b → /a",
+        false,
+    ),
     // basic_auth
-    ("[routing]\nbasic_auth = 'ann:secret'", 2, 14, "app routing:hash", true),
-    ("[routing]\nbasic_auth = { users = {} }", 2, 24, "1 to 100 users", true),
-    ("[routing]\nbasic_auth = { realm = 'x' }", 2, 14, "no table of users", true),
-    ("[routing]\nbasic_auth = { user = {}, users = { a = 'x' } }", 2, 16, "Did you mean users?", true),
-    ("[routing.basic_auth.users]\nann = 'hunter2'", 2, 7, "user ann: a password has to be hashed", true),
-    ("[routing.basic_auth.users]\nann = 5", 2, 7, "app routing:hash", true),
-    ("[routing.basic_auth.users]\nann = '$1$a$b'", 2, 7, "argon2id and bcrypt", true),
-    ("[routing.basic_auth.users]\nann = '$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQxMjM$HkRAcwq5oQO8Ea9VWjO1Gx'", 2, 7, "costs more", true),
-    ("[routing.basic_auth.users]\n'a:b' = 'x'", 2, 1, "without colons", true),
-    ("[routing.basic_auth]\nrealm = 'a\"b'\nusers.a = 'x'", 2, 9, "realm", true),
+    (
+        "[routing]\nbasic_auth = 'ann:secret'",
+        2,
+        14,
+        "app routing:hash",
+        true,
+    ),
+    (
+        "[routing]\nbasic_auth = { users = {} }",
+        2,
+        24,
+        "1 to 100 users",
+        true,
+    ),
+    (
+        "[routing]\nbasic_auth = { realm = 'x' }",
+        2,
+        14,
+        "no table of users",
+        true,
+    ),
+    (
+        "[routing]\nbasic_auth = { user = {}, users = { a = 'x' } }",
+        2,
+        16,
+        "Did you mean users?",
+        true,
+    ),
+    (
+        "[routing.basic_auth.users]\nann = 'hunter2'",
+        2,
+        7,
+        "user ann: a password has to be hashed",
+        true,
+    ),
+    (
+        "[routing.basic_auth.users]\nann = 5",
+        2,
+        7,
+        "app routing:hash",
+        true,
+    ),
+    (
+        "[routing.basic_auth.users]\nann = '$1$a$b'",
+        2,
+        7,
+        "argon2id and bcrypt",
+        true,
+    ),
+    (
+        "[routing.basic_auth.users]\nann = '$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQxMjM$HkRAcwq5oQO8Ea9VWjO1Gx'",
+        2,
+        7,
+        "costs more",
+        true,
+    ),
+    (
+        "[routing.basic_auth.users]\n'a:b' = 'x'",
+        2,
+        1,
+        "without colons",
+        true,
+    ),
+    (
+        "[routing.basic_auth]\nrealm = 'a\"b'\nusers.a = 'x'",
+        2,
+        9,
+        "realm",
+        true,
+    ),
     // networks
-    ("[routing]\nallow = ['10.0.0.0/8', '10.0.0.1/8']", 2, 24, "Write 10.0.0.0/8", false),
-    ("[routing]\nallow = ['localhost']", 2, 10, "not a network", true),
-    ("[routing]\nallow = ['10.0.0.0/33']", 2, 10, "at most 32 bits", false),
+    (
+        "[routing]\nallow = ['10.0.0.0/8', '10.0.0.1/8']",
+        2,
+        24,
+        "Write 10.0.0.0/8",
+        false,
+    ),
+    (
+        "[routing]\nallow = ['localhost']",
+        2,
+        10,
+        "not a network",
+        true,
+    ),
+    (
+        "[routing]\nallow = ['10.0.0.0/33']",
+        2,
+        10,
+        "at most 32 bits",
+        false,
+    ),
     ("[routing]\nallow = []", 2, 9, "0.0.0.0/0", true),
     ("[routing]\nallow = [5]", 2, 10, "can't be a number", true),
     ("[routing]\nallow = true", 2, 9, "a list of networks", true),
     // files
-    ("[routing]\nfiles = '/srv/www'", 2, 9, "inside the repository", true),
-    ("[routing]\nfiles = '../secrets'", 2, 9, "without \"..\"", true),
+    (
+        "[routing]\nfiles = '/srv/www'",
+        2,
+        9,
+        "inside the repository",
+        true,
+    ),
+    (
+        "[routing]\nfiles = '../secrets'",
+        2,
+        9,
+        "without \"..\"",
+        true,
+    ),
     ("[routing]\nfiles = '.'", 2, 9, "source", true),
     ("[routing]\nfiles = '.git'", 2, 9, "git's folder", true),
     ("[routing]\nfiles = { index = 'x' }", 2, 9, "no root", true),
-    ("[routing]\nfiles = { root = 'a', fallbak = 'b' }", 2, 23, "Did you mean fallback?", true),
-    ("[routing]\nfiles = { root = 'a', fallback = '/etc/passwd' }", 2, 34, "inside the repository", true),
-    ("[routing]\nfiles = { root = 'a', fallback = 'b', pass = true }", 2, 46, "nothing is passed on", true),
-    ("[routing]\nfiles = { root = 'a', index = 'b/c' }", 2, 31, "without a folder", true),
+    (
+        "[routing]\nfiles = { root = 'a', fallbak = 'b' }",
+        2,
+        23,
+        "Did you mean fallback?",
+        true,
+    ),
+    (
+        "[routing]\nfiles = { root = 'a', fallback = '/etc/passwd' }",
+        2,
+        34,
+        "inside the repository",
+        true,
+    ),
+    (
+        "[routing]\nfiles = { root = 'a', fallback = 'b', pass = true }",
+        2,
+        46,
+        "nothing is passed on",
+        true,
+    ),
+    (
+        "[routing]\nfiles = { root = 'a', index = 'b/c' }",
+        2,
+        31,
+        "without a folder",
+        true,
+    ),
     ("[routing]\nfiles = true", 2, 9, "a folder", true),
 ];
 
@@ -213,13 +647,20 @@ fn what_is_refused() {
         let shown = faults.render(NAME);
         assert!(shown.contains(part), "{part:?} is not in\n{shown}");
         assert_eq!((first.line, first.column), (*line, *column), "{shown}");
-        assert!(shown.starts_with(&format!("hokku.toml:{line}:{column}: ")), "{shown}");
+        assert!(
+            shown.starts_with(&format!("hokku.toml:{line}:{column}: ")),
+            "{shown}"
+        );
         assert!(!first.message.ends_with('.'), "{shown}");
         assert_eq!(schema_takes(text), !seen, "the schema on\n{text}");
     }
     // every key has a value that is refused
     for key in KEYS {
-        assert!(REFUSED.iter().any(|(t, ..)| t.contains(key.name)), "{}", key.name);
+        assert!(
+            REFUSED.iter().any(|(t, ..)| t.contains(key.name)),
+            "{}",
+            key.name
+        );
     }
 }
 
@@ -243,15 +684,29 @@ hokku.toml:7:1: there is no key compres
 
 #[test]
 fn a_plain_password_is_not_repeated() {
-    let shown = parse("[routing.basic_auth]\nusers = { ann = 'correct horse' }").unwrap_err().to_string();
-    assert!(shown.contains("users = { ann = ***************") && !shown.contains("horse"), "{shown}");
+    let shown = parse("[routing.basic_auth]\nusers = { ann = 'correct horse' }")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        shown.contains("users = { ann = ***************") && !shown.contains("horse"),
+        "{shown}"
+    );
     let said = parse_setting("basic_auth", "ann:correct-horse", false).unwrap_err();
-    assert!(said.contains("routing:hash") && !said.contains("horse"), "{said}");
+    assert!(
+        said.contains("routing:hash") && !said.contains("horse"),
+        "{said}"
+    );
 }
 
 #[test]
 fn what_is_no_toml() {
-    for (text, line) in [("[routing\n", 1), ("[routing]\na = \n", 2), ("[routing]\ntimeout = 30s\n", 2), ("a = 1\na = 2", 2), ("[routing]\ntimeout = \"1s\n", 2)] {
+    for (text, line) in [
+        ("[routing\n", 1),
+        ("[routing]\na = \n", 2),
+        ("[routing]\ntimeout = 30s\n", 2),
+        ("a = 1\na = 2", 2),
+        ("[routing]\ntimeout = \"1s\n", 2),
+    ] {
         let faults = parse(text).unwrap_err();
         assert_eq!(faults.0[0].line, line, "{faults}");
     }
@@ -261,18 +716,43 @@ fn what_is_no_toml() {
     assert!(e.contains("hokku.toml:2:1: "), "{e}");
     let e = parse(&" ".repeat(MAX_BYTES + 1)).unwrap_err().to_string();
     assert!(e.contains("more than the 262144"), "{e}");
-    assert_eq!(parse_bytes(b"\xef\xbb\xbf[routing]\r\naffinity = true\r\n").unwrap().app.len(), 1);
+    assert_eq!(
+        parse_bytes(b"\xef\xbb\xbf[routing]\r\naffinity = true\r\n")
+            .unwrap()
+            .app
+            .len(),
+        1
+    );
 }
 
 #[test]
 fn counts_are_bounded() {
     let many = |n: usize, f: &dyn Fn(usize) -> String| (0..n).map(f).collect::<String>();
-    let rules = |n| many(n, &|i| format!("[[routing.rules]]\npath = '/{i}'\n"));
+    let rules = |n| {
+        many(n, &|i| {
+            format!("[[routing.rules]]\npath = '/{i}'\nmaintenance = true\n")
+        })
+    };
     assert_eq!(parse(&rules(MAX_RULES)).unwrap().rules.len(), MAX_RULES);
-    assert!(parse(&rules(MAX_RULES + 1)).unwrap_err().to_string().contains("there are 201 rules"));
-    let headers = |n| format!("[routing.response_headers]\n{}", many(n, &|i| format!("x-{i} = 'a'\n")));
+    assert!(
+        parse(&rules(MAX_RULES + 1))
+            .unwrap_err()
+            .to_string()
+            .contains("there are 201 rules")
+    );
+    let headers = |n| {
+        format!(
+            "[routing.response_headers]\n{}",
+            many(n, &|i| format!("x-{i} = 'a'\n"))
+        )
+    };
     assert!(parse(&headers(50)).is_ok() && parse(&headers(51)).is_err());
-    let nets = |n| format!("[routing]\nallow = [{}]", many(n, &|i| format!("'10.0.{}.{}',", i / 250, i % 250)));
+    let nets = |n| {
+        format!(
+            "[routing]\nallow = [{}]",
+            many(n, &|i| format!("'10.0.{}.{}',", i / 250, i % 250))
+        )
+    };
     assert!(parse(&nets(500)).is_ok() && parse(&nets(501)).is_err());
     let faults = parse(&many(50, &|i| format!("x{i} = 1\n"))).unwrap_err();
     assert_eq!(faults.0.len(), 20);
@@ -293,8 +773,16 @@ fn settings_from_a_command_line() {
         ("compress", "false", "off"),
         ("hsts", "true", "365d"),
         ("body_limit", "10MB", "10MB"),
-        ("redirect", "https://example.org/", "{ to = \"https://example.org/\", status = 302 }"),
-        ("redirect", "{ to = '/x', status = 301 }", "{ to = \"/x\", status = 301 }"),
+        (
+            "redirect",
+            "https://example.org/",
+            "{ to = \"https://example.org/\", status = 302 }",
+        ),
+        (
+            "redirect",
+            "{ to = '/x', status = 301 }",
+            "{ to = \"/x\", status = 301 }",
+        ),
         ("allow", "10.0.0.0/8,192.0.2.1", "10.0.0.0/8,192.0.2.1/32"),
         ("allow", "['10.0.0.0/8']", "10.0.0.0/8"),
         ("cache", "public, max-age=60", "public, max-age=60"),
@@ -328,7 +816,8 @@ fn settings_from_a_command_line() {
 fn everything() -> String {
     let lines = |scopes: &[Scope]| -> String {
         let keys = KEYS.iter().filter(|k| scopes.contains(&k.scope));
-        keys.map(|k| format!("{} = {}\n", k.name, k.example.replace("$argon2id$…", ARGON))).collect()
+        keys.map(|k| format!("{} = {}\n", k.name, k.example.replace("$argon2id$…", ARGON)))
+            .collect()
     };
     format!(
         "[routing]\n{}\n[[routing.rules]]\npath = \"/x\"\n{}",
@@ -348,13 +837,35 @@ fn the_table_of_keys_tells_the_truth() {
     for key in KEYS {
         let topics = |level: &Level| level.iter().any(|s| s.topic() == key.name);
         assert_eq!(topics(&said.app), key.scope != Scope::Rule, "{}", key.name);
-        assert_eq!(topics(&said.rules["/x"]), key.scope != Scope::App, "{}", key.name);
-        assert_eq!(section.get(key.name).is_some(), key.scope != Scope::Rule, "{}", key.name);
-        assert_eq!(rule.get(key.name).is_some(), key.scope != Scope::App, "{}", key.name);
-        let at = if key.scope == Scope::Rule { rule } else { section };
+        assert_eq!(
+            topics(&said.rules["/x"]),
+            key.scope != Scope::App,
+            "{}",
+            key.name
+        );
+        assert_eq!(
+            section.get(key.name).is_some(),
+            key.scope != Scope::Rule,
+            "{}",
+            key.name
+        );
+        assert_eq!(
+            rule.get(key.name).is_some(),
+            key.scope != Scope::App,
+            "{}",
+            key.name
+        );
+        let at = if key.scope == Scope::Rule {
+            rule
+        } else {
+            section
+        };
         assert_eq!(at[key.name]["description"], key.what);
     }
-    assert_eq!(section.as_object().unwrap().len(), KEYS.iter().filter(|k| k.scope != Scope::Rule).count() + 1);
+    assert_eq!(
+        section.as_object().unwrap().len(),
+        KEYS.iter().filter(|k| k.scope != Scope::Rule).count() + 1
+    );
 }
 
 #[test]
@@ -366,8 +877,17 @@ fn the_documentation_names_every_key() {
     let page = std::fs::read_to_string(folder.join("hokku.toml.5")).unwrap();
     for key in KEYS {
         let mut levels = std::iter::once(&said.app).chain(said.rules.values());
-        assert!(levels.any(|l| l.iter().any(|s| s.topic() == key.name)), "{} is not in the example", key.name);
-        assert!(page.contains(&format!("\n.BR {} ", key.name)) || page.contains(&format!("\n.B {}\n", key.name)), "{} is not in the page", key.name);
+        assert!(
+            levels.any(|l| l.iter().any(|s| s.topic() == key.name)),
+            "{} is not in the example",
+            key.name
+        );
+        assert!(
+            page.contains(&format!("\n.BR {} ", key.name))
+                || page.contains(&format!("\n.B {}\n", key.name)),
+            "{} is not in the page",
+            key.name
+        );
     }
 }
 

@@ -64,7 +64,12 @@ fn number(text: &str) -> Option<(u64, &str, &str)> {
 
 /// Milliseconds in the largest unit that needs no fraction.
 pub(super) fn show_duration(ms: u64) -> String {
-    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    let units = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1000),
+    ];
     match units.iter().find(|(_, unit)| ms > 0 && ms % unit == 0) {
         Some((name, unit)) => format!("{}{name}", ms / unit),
         None if ms == 0 => "0s".into(),
@@ -128,7 +133,13 @@ mod tests {
         ] {
             assert_eq!(size(text), bytes, "{text:?}");
         }
-        for (bytes, text) in [(0, "0B"), (1024, "1KiB"), (10_000_000, "10MB"), (1_500_000, "1500kB"), (7, "7B")] {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1024, "1KiB"),
+            (10_000_000, "10MB"),
+            (1_500_000, "1500kB"),
+            (7, "7B"),
+        ] {
             assert_eq!(show_size(bytes), text);
         }
     }

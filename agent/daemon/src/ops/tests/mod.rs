@@ -8,6 +8,7 @@ mod key;
 mod kill;
 mod random;
 mod rollout;
+mod routing;
 mod sweep;
 mod token;
 
