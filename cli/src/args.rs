@@ -1,8 +1,8 @@
 //! The one definition of the commands and their flags; help and completions are made from it.
 
 use crate::commands::{
-    apps, auth, authorizations, builds, completions, config, credentials, keys, logs, maintenance,
-    open, ps, releases, remotes, routing, run, status,
+    apps, auth, authorizations, builds, completions, config, credentials, hokku_toml, keys, logs,
+    maintenance, open, ps, releases, remotes, routing, run, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -91,9 +91,9 @@ pub enum Command {
     #[command(name = "routing:unset")]
     RoutingUnset(routing::Unset),
     #[command(name = "routing:check")]
-    RoutingCheck(routing::Check),
+    RoutingCheck(hokku_toml::Check),
     #[command(name = "routing:hash")]
-    RoutingHash(routing::Hash),
+    RoutingHash(hokku_toml::Hash),
     #[command(name = "git:remote")]
     GitRemote(remotes::Set),
     #[command(name = "git:credentials", hide = true)]

@@ -10,6 +10,7 @@ pub mod builds;
 pub mod completions;
 pub mod config;
 pub mod credentials;
+pub mod hokku_toml;
 pub mod keys;
 pub mod logs;
 pub mod maintenance;

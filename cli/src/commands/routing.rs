@@ -5,17 +5,11 @@ use crate::{
     fail::{Fail, Result},
     output::{self, Paint},
     progress::Progress,
-    terminal,
 };
-use argon2::{Argon2, PasswordHasher};
 use clap::Args;
-use hokku_core::parse::hokku_toml::{self, covers, parse_path};
+use hokku_core::parse::hokku_toml::{covers, parse_path, parse_setting};
 use hokku_model::said::{RoutingPatch, RoutingRow, RoutingView};
 use reqwest::Method;
-use std::io::Read;
-
-/// The longest password that is hashed, in bytes; the router takes no longer one either.
-const LONGEST: u64 = 512;
 
 /// Show how requests are handled, and where each value came from
 #[derive(Args, Debug)]
@@ -142,7 +136,7 @@ fn read_pairs(pairs: &[String], path: Option<&str>) -> Result<RoutingPatch> {
                 "{pair:?} is no setting: write key=value, such as timeout=60s."
             )));
         };
-        hokku_toml::parse_setting(key, value, path.is_some()).map_err(Fail::usage)?;
+        parse_setting(key, value, path.is_some()).map_err(Fail::usage)?;
         if patch.set.insert(key.to_owned(), value.to_owned()).is_some() {
             return Err(Fail::usage(format!("{key} is given twice.")));
         }
@@ -201,88 +195,9 @@ fn change(cx: &Context, doing: &str, names: &[String], patch: &RoutingPatch) -> 
     Ok(())
 }
 
-/// Read hokku.toml as a push would, and say what is wrong with it
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  $ app routing:check\n  $ app routing:check deploy/hokku.toml")]
-pub struct Check {
-    /// The file
-    #[arg(default_value = hokku_toml::NAME)]
-    file: std::path::PathBuf,
-}
-
-impl Check {
-    /// Prints what is wrong on stderr (status 2), or that nothing is. Asks no server.
-    pub fn run(self) -> Result<()> {
-        let name = output::clean(&self.file.display().to_string());
-        let trouble = |e: std::io::Error| Fail::new(format!("{name} can't be read: {e}."));
-        let file = std::fs::File::open(&self.file).map_err(trouble)?;
-        let mut bytes = vec![];
-        file.take(hokku_toml::MAX_BYTES as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(trouble)?;
-        match hokku_toml::parse_bytes(&bytes) {
-            Ok(_) => {
-                output::line(&format!("{name} is valid"));
-                Ok(())
-            }
-            Err(faults) => Err(Fail::usage(faults.render(&name))),
-        }
-    }
-}
-
-/// Hash a password for basic_auth in hokku.toml
-#[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  $ app routing:hash                    asks for the password\n  $ pass show staff | app routing:hash  reads it from stdin"
-)]
-pub struct Hash {}
-
-impl Hash {
-    /// Prints the hash (argon2id, a PHC string) on stdout. Asks no server.
-    pub fn run(self) -> Result<()> {
-        use std::io::IsTerminal;
-        let password = match std::io::stdin().is_terminal() {
-            true => {
-                let first = terminal::ask_secret("Password: ")?;
-                if terminal::ask_secret("Again: ")? != first {
-                    return Err(Fail::usage("The two are not the same."));
-                }
-                first
-            }
-            false => {
-                let mut text = String::new();
-                std::io::stdin()
-                    .take(LONGEST + 3)
-                    .read_to_string(&mut text)
-                    .map_err(|e| {
-                        Fail::new(format!("The password can't be read from stdin: {e}."))
-                    })?;
-                let line = text.strip_suffix('\n').unwrap_or(&text);
-                line.strip_suffix('\r').unwrap_or(line).to_owned()
-            }
-        };
-        output::line(&hash(&password)?);
-        Ok(())
-    }
-}
-
-fn hash(password: &str) -> Result<String> {
-    if password.is_empty() || password.len() as u64 > LONGEST || password.contains(char::is_control)
-    {
-        return Err(Fail::usage(format!(
-            "A password is 1 to {LONGEST} bytes in one line, without control characters."
-        )));
-    }
-    let hash = Argon2::default()
-        .hash_password(password.as_bytes())
-        .map_err(|e| Fail::new(format!("The password can't be hashed: {e}.")))?;
-    Ok(hash.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use argon2::{PasswordVerifier, password_hash::phc::PasswordHash};
     use hokku_model::said::RoutingRule;
 
     fn row(key: &str, value: &str, source: &str) -> RoutingRow {
@@ -379,23 +294,6 @@ timeout  9m  app routing:set
         ] {
             let e = read(list, path).unwrap_err();
             assert!(e.text.contains(why) && e.status == 2, "{}", e.text);
-        }
-    }
-
-    #[test]
-    fn hashes_are_what_the_file_takes() {
-        let made = hash("correct horse").unwrap();
-        let file = format!("[routing.basic_auth.users]\nann = '{made}'");
-        hokku_toml::parse(&file).unwrap();
-        let parsed = PasswordHash::new(&made).unwrap();
-        let check = |p: &str| {
-            Argon2::default()
-                .verify_password(p.as_bytes(), &parsed)
-                .is_ok()
-        };
-        assert!(check("correct horse") && !check("wrong horse"));
-        for bad in ["", "a\nb", &"x".repeat(513)] {
-            assert_eq!(hash(bad).unwrap_err().status, 2);
         }
     }
 }

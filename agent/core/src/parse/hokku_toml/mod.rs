@@ -11,6 +11,7 @@ mod loops;
 mod path;
 mod read;
 mod show;
+mod tables;
 mod units;
 
 pub use fault::{Fault, Faults};
@@ -97,6 +98,9 @@ pub fn parse(text: &str) -> Result<Said, Faults> {
 fn file(reader: &mut Reader, table: &DeTable) -> Said {
     let mut said = Said::default();
     for (name, node) in table {
+        if reader.is_full() {
+            break;
+        }
         match (name.get_ref().as_ref(), node.get_ref()) {
             ("routing", DeValue::Table(section)) => said = routing(reader, section),
             ("routing", other) => {
@@ -129,6 +133,9 @@ fn routing(reader: &mut Reader, section: &DeTable) -> Said {
     let mut said = Said::default();
     let mut redirects = vec![];
     for (name, node) in section {
+        if reader.is_full() {
+            break;
+        }
         if name.get_ref() == "rules" {
             rules(reader, node, &mut said, &mut redirects);
             continue;
@@ -223,7 +230,7 @@ fn rules(reader: &mut Reader, node: &Node, said: &mut Said, redirects: &mut Redi
 fn said_of(reader: &mut Reader, table: &DeTable) -> hokku_model::said::Level {
     let mut all: Vec<Setting> = vec![];
     for (name, node) in table {
-        if name.get_ref() != "path" {
+        if name.get_ref() != "path" && !reader.is_full() {
             all.extend(reader.key(name.get_ref(), name.span(), node, true));
         }
     }
@@ -302,5 +309,7 @@ fn shorten(text: &str) -> String {
     }
 }
 
+#[cfg(test)]
+mod refused;
 #[cfg(test)]
 mod tests;

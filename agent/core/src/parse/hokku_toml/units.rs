@@ -70,7 +70,10 @@ pub(super) fn show_duration(ms: u64) -> String {
         ("m", 60_000),
         ("s", 1000),
     ];
-    match units.iter().find(|(_, unit)| ms > 0 && ms % unit == 0) {
+    match units
+        .iter()
+        .find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit))
+    {
         Some((name, unit)) => format!("{}{name}", ms / unit),
         None if ms == 0 => "0s".into(),
         None => format!("{ms}ms"),
@@ -79,7 +82,7 @@ pub(super) fn show_duration(ms: u64) -> String {
 
 /// Bytes in the unit that needs the fewest characters and no fraction.
 pub(super) fn show_size(bytes: u64) -> String {
-    let exact = SIZES.iter().filter(|(_, unit)| bytes % unit == 0);
+    let exact = SIZES.iter().filter(|(_, unit)| bytes.is_multiple_of(*unit));
     exact
         .map(|(name, unit)| format!("{}{name}", bytes / unit))
         .filter(|text| bytes > 0 || text == "0B")
