@@ -4,7 +4,7 @@
 //! [`crate::routing::Routing`] is what comes out of it.
 
 use crate::routing::{BasicAuth, Compress, Files, Proto, Redirect};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use std::{borrow::Cow, collections::BTreeMap};
 
 /// Everything that one source says.
@@ -40,9 +40,28 @@ impl Said {
 }
 
 /// What is said for the app, or for the paths below one prefix; each key at most once.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Level(Vec<Setting>);
+
+/// What a newer agent wrote, and this one does not know, is left out: an app must not be lost by it.
+impl<'de> Deserialize<'de> for Level {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Level, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Maybe {
+            Known(Setting),
+            Unknown(IgnoredAny),
+        }
+        let all = Vec::<Maybe>::deserialize(d)?.into_iter();
+        Ok(all
+            .filter_map(|s| match s {
+                Maybe::Known(setting) => Some(setting),
+                Maybe::Unknown(_) => None,
+            })
+            .collect())
+    }
+}
 
 impl Level {
     /// The settings, in the order in which they were said.
@@ -283,5 +302,8 @@ mod tests {
         );
         assert_eq!(serde_json::from_str::<Said>(&json).unwrap(), said);
         assert!(serde_json::from_str::<Said>("{}").unwrap().is_empty());
+        let newer = r#"{"app":[{"teapot":{"hot":[1]}},{"timeout":5},{"affinity":"often"}],"x":1}"#;
+        let read: Said = serde_json::from_str(newer).unwrap();
+        assert_eq!(read.app, [Setting::Timeout(5)].into_iter().collect());
     }
 }

@@ -254,9 +254,12 @@ fn ordinal(n: usize) -> String {
 /// # Errors
 /// What is wrong, with what to do, in one or more lines.
 pub fn parse_setting(key: &str, value: &str, path: bool) -> Result<Vec<Setting>, String> {
-    let text = |key: &str, raw: Raw| match raw.hint.as_str() {
-        "" => format!("{}: {}.", shorten(key), raw.message),
-        hint => format!("{}: {}.\n{hint}", shorten(key), raw.message),
+    let text = |key: &str, raw: Raw| {
+        let what = match raw.message.starts_with(key) {
+            true => raw.message,
+            false => format!("{}: {}", shorten(key), raw.message),
+        };
+        format!("{what}.\n{}", raw.hint).trim_end().to_owned()
     };
     if value.len() > MAX_BYTES / 4 {
         return Err(format!("{}: the value is too long.", shorten(key)));

@@ -410,7 +410,7 @@ proptest! {
         }
     }
 
-    /// A good file with one change anywhere: read or refused, and the fault is where there is text.
+    /// A good file with one change anywhere: read by the schema too, or refused, with the fault where there is text.
     #[test]
     fn a_damaged_file_has_its_fault_in_it(at in any::<prop::sample::Index>(), c in any::<char>(), drop in 0..3usize) {
         let text = everything();
@@ -423,6 +423,8 @@ proptest! {
                 prop_assert!(f.line >= 1 && f.line <= lines.len());
                 prop_assert!(f.column >= 1 && f.column <= lines[f.line - 1].chars().count() + 1, "{}", faults);
             }
+        } else {
+            prop_assert!(schema_takes(&damaged), "the schema refuses\n{}", damaged);
         }
     }
 
