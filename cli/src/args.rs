@@ -1,8 +1,8 @@
 //! The one definition of the commands and their flags; help and completions are made from it.
 
 use crate::commands::{
-    apps, auth, authorizations, builds, completions, config, credentials, keys, logs, maintenance,
-    open, ps, releases, remotes, run, status,
+    apps, auth, authorizations, builds, completions, config, credentials, hokku_toml, keys, logs,
+    maintenance, open, ps, releases, remotes, routing, run, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -84,6 +84,16 @@ pub enum Command {
     MaintenanceOn(maintenance::On),
     #[command(name = "maintenance:off")]
     MaintenanceOff(maintenance::Off),
+    #[command(name = "routing")]
+    Routing(routing::Show),
+    #[command(name = "routing:set")]
+    RoutingSet(routing::Set),
+    #[command(name = "routing:unset")]
+    RoutingUnset(routing::Unset),
+    #[command(name = "routing:check")]
+    RoutingCheck(hokku_toml::Check),
+    #[command(name = "routing:hash")]
+    RoutingHash(hokku_toml::Hash),
     #[command(name = "git:remote")]
     GitRemote(remotes::Set),
     #[command(name = "git:credentials", hide = true)]

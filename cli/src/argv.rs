@@ -2,8 +2,8 @@
 //! that belong to somebody else's command line.
 
 use crate::fail::{Fail, Result};
-use crate::suggest;
 use clap::Command;
+use hokku_core::nearest;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 
@@ -96,7 +96,7 @@ fn trailing_flags(tail: &mut Vec<OsString>) -> Vec<OsString> {
 
 fn unknown(typed: &str, known: &BTreeSet<String>) -> Fail {
     let mut text = format!("{typed:?} is no command of app.\n");
-    if let Some(near) = suggest::nearest(typed, known.iter().map(String::as_str)) {
+    if let Some(near) = nearest::nearest(typed, known.iter().map(String::as_str)) {
         text.push_str(&format!("Did you mean: app {near}\n"));
     }
     text.push_str("See all commands with: app help");

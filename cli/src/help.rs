@@ -34,7 +34,17 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ),
     (
         "Configure",
-        &["config", "config:get", "config:set", "config:unset"],
+        &[
+            "config",
+            "config:get",
+            "config:set",
+            "config:unset",
+            "routing",
+            "routing:set",
+            "routing:unset",
+            "routing:check",
+            "routing:hash",
+        ],
     ),
     (
         "Deploy",

@@ -23,7 +23,6 @@ mod profile;
 mod progress;
 mod remote;
 mod server;
-mod suggest;
 mod terminal;
 mod time;
 mod trouble;
@@ -96,6 +95,11 @@ fn dispatch(command: Command, cx: &Context, tail: Vec<OsString>) -> Result<i32> 
         Command::Maintenance(c) => c.run(cx),
         Command::MaintenanceOn(c) => c.run(cx),
         Command::MaintenanceOff(c) => c.run(cx),
+        Command::Routing(c) => c.run(cx),
+        Command::RoutingSet(c) => c.run(cx),
+        Command::RoutingUnset(c) => c.run(cx),
+        Command::RoutingCheck(c) => c.run(),
+        Command::RoutingHash(c) => c.run(),
         Command::GitRemote(c) => c.run(cx),
         Command::GitCredentials(c) => c.run(cx),
         Command::Keys(c) => c.run(cx),

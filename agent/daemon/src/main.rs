@@ -48,6 +48,8 @@ enum Command {
         #[arg(default_value = "/etc/hokku/hokku.toml")]
         file: PathBuf,
     },
+    /// Print the JSON Schema of the hokku.toml of apps
+    Schema,
 }
 
 /// Flags go over the settings file.
@@ -175,6 +177,10 @@ fn main() -> ExitCode {
         Command::Hook { name } => return git::hook::main(&name),
         Command::Ssh { socket, key } => return git::ssh::main(&socket, &key),
         Command::StopAll { data_dir } => run::stop_all(&data_dir),
+        Command::Schema => {
+            print!("{}", hokku_core::parse::hokku_toml::SCHEMA);
+            Ok(())
+        }
         Command::CheckConfig { file } => {
             Config::load(&file).map(|_| println!("{} is valid", file.display()))
         }

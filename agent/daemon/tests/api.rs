@@ -42,6 +42,7 @@ fn slug(digit: char) -> Slug {
         buildpack: "Python".into(),
         buildpacks: vec![],
         commit: digit.to_string().repeat(40),
+        routing: Default::default(),
     }
 }
 
@@ -764,4 +765,77 @@ async fn the_end_is_orderly() {
     let ended = tokio::time::timeout(std::time::Duration::from_secs(10), served).await;
     ended.expect("it does not end").unwrap().unwrap();
     assert!(!w.config.socket().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routing_is_shown_and_changed() {
+    let w = World::new().await;
+    let c = ann(&w).await;
+    let app = w.app("shop").await;
+    deploy(&w, &app, 'a').await;
+    let path = "/hokku/apps/shop/routing";
+    let row = |view: &Value, key: &str| {
+        let rows = view["settings"].as_array().unwrap();
+        rows.iter()
+            .find(|r| r["key"] == key)
+            .cloned()
+            .unwrap_or(Value::Null)
+    };
+    let view = c.get(path).await.json();
+    assert_eq!(
+        (&view["app"], &view["release"]),
+        (&json!("shop"), &json!(2))
+    );
+    assert_eq!(
+        row(&view, "timeout"),
+        json!({"key": "timeout", "value": "30s", "source": "default"})
+    );
+    let view = c
+        .ok(
+            "PATCH",
+            path,
+            json!({"set": {"timeout": "1m", "proto": "h2c"}}),
+        )
+        .await;
+    assert_eq!(
+        row(&view, "proto"),
+        json!({"key": "proto", "value": "h2c", "source": "app routing:set"})
+    );
+    let view = c
+        .ok(
+            "PATCH",
+            path,
+            json!({"path": "/api/", "set": {"compress": "off"}, "unset": ["timeout"]}),
+        )
+        .await;
+    assert_eq!(view["rules"][0]["path"], "/api");
+    assert_eq!(
+        row(&view, "timeout")["value"],
+        "1m",
+        "it was said for the app, and stays"
+    );
+    let view = c.ok("PATCH", path, json!({"unset": ["timeout"]})).await;
+    assert_eq!(row(&view, "timeout")["source"], "default");
+    let bad = c.ask("PATCH", path, json!({"set": {"timout": "1m"}})).await;
+    assert_eq!(bad.status, 422);
+    assert!(
+        bad.message().contains("Did you mean timeout?"),
+        "{}",
+        bad.message()
+    );
+    assert_eq!(c.get("/hokku/apps/none/routing").await.status, 404);
+    let log = api_log(&w, &app).await.join("\n");
+    for line in [
+        "Set routing proto, timeout by user ann@example.org",
+        "Set routing of /api/ compress by user ann@example.org",
+        "Unset routing timeout by user ann@example.org",
+    ] {
+        assert!(log.contains(line), "{line} in\n{log}");
+    }
+    let nobody = Client {
+        world: &w,
+        unix: false,
+        authorization: None,
+    };
+    assert_eq!(nobody.get(path).await.status, 401);
 }

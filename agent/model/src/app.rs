@@ -1,6 +1,6 @@
 //! An app: the unit a team pushes, configures and scales.
 
-use crate::{AppId, AppName, Micros, ProcessType};
+use crate::{AppId, AppName, Micros, ProcessType, said::Said};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -26,6 +26,9 @@ pub struct App {
     /// Requests are answered with the maintenance page.
     #[serde(default)]
     pub maintenance: bool,
+    /// What its owner says of requests, over the release's `hokku.toml`.
+    #[serde(default)]
+    pub routing: Said,
     /// Host names that lead to the app besides `<name>.<apps domain>`.
     #[serde(default)]
     pub domains: Vec<String>,

@@ -14,6 +14,7 @@ pub mod name;
 pub mod release;
 pub mod route;
 pub mod routing;
+pub mod said;
 pub mod shim;
 pub mod time;
 

@@ -1,6 +1,6 @@
 //! Releases and builds: immutable records; "current" is one pointer in the app.
 
-use crate::{AppId, BuildId, Micros, ProcessType, ReleaseId};
+use crate::{AppId, BuildId, Micros, ProcessType, ReleaseId, said::Said};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -65,6 +65,9 @@ pub struct Slug {
     pub buildpacks: Vec<String>,
     /// The commit that was built, 40 hex digits; empty when the source was no commit.
     pub commit: String,
+    /// What its `hokku.toml` says of requests.
+    #[serde(default)]
+    pub routing: Said,
 }
 
 /// Where a release stands.

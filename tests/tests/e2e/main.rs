@@ -18,6 +18,7 @@ mod logs;
 mod push;
 mod rollback;
 mod router;
+mod routing_rules;
 mod run;
 mod samples;
 mod scale;

@@ -23,6 +23,7 @@ mod output;
 mod range;
 mod release;
 mod routes;
+mod routing;
 mod status;
 mod view;
 

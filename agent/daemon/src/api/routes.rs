@@ -3,7 +3,7 @@
 use super::{
     ApiState, account, app, attach, caller, config_var, dyno,
     fault::{Fault, id_of},
-    formation, key, log_session, output, release, status,
+    formation, key, log_session, output, release, routing, status,
 };
 use axum::{
     Json, Router,
@@ -29,6 +29,10 @@ pub(super) fn all(state: ApiState) -> Router {
         .merge(history())
         .merge(constants())
         .route("/hokku/status", get(status::show))
+        .route(
+            "/hokku/apps/{app}/routing",
+            get(routing::show).patch(routing::update),
+        )
         .layer(from_fn(timed))
         .route_layer(from_fn(caller::require));
     // these carry their permission in the link

@@ -5,6 +5,7 @@
 //! trust what the build leaves behind beyond its shape.
 //! Who calls it: `control`. Where its tests are: beside the code for the parts, end to end in `tests/`.
 
+mod files;
 mod folder;
 mod mask;
 mod sandbox;
@@ -15,7 +16,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use folder::Folder;
 use hokku_buildpacks::order::{Failure, Outcome};
-use hokku_model::{AppId, AppName, BuildId, release::Slug, shim::Isolation};
+use hokku_model::{AppId, AppName, BuildId, release::Slug, said::Said, shim::Isolation};
 use mask::Mask;
 use std::{
     collections::BTreeMap,
@@ -47,6 +48,8 @@ pub struct BuildOrder {
     pub env: BTreeMap<String, String>,
     /// Chosen or pinned buildpacks; none: detect.
     pub buildpacks: Vec<String>,
+    /// What the source's `hokku.toml` says of requests.
+    pub routing: Said,
 }
 
 /// A build that succeeded.
@@ -149,6 +152,9 @@ impl Builder {
             say(format!(" !     {warning}\n")).await;
         }
         say(types.declared()).await;
+        files::check(&folder.tree(), &order.routing.files_roots()).map_err(|e| BuildFailed {
+            message: format!(" !     Push rejected: {}", e.replace('\n', "\n !     ")),
+        })?;
         say("\n-----> Compressing...\n".into()).await;
         let stored = self.slugs.store(order.app, folder.tree()).await?;
         crate::sys::fault::point("slug-stored");
@@ -165,6 +171,7 @@ impl Builder {
             buildpack: outcome.language,
             commit: order.commit.clone(),
             buildpacks: outcome.buildpacks,
+            routing: order.routing.clone(),
         };
         Ok(Built { slug, timings })
     }

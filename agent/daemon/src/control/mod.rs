@@ -8,6 +8,7 @@
 
 mod act;
 mod handle;
+mod hokku_toml;
 mod launch;
 mod oneoff;
 mod push;

@@ -11,6 +11,7 @@ use hokku_model::{
     log::LogFilter,
     release::{Release, ReleaseStatus},
     route::RELEASE_PATH,
+    said::Said,
 };
 use std::{
     path::{Path, PathBuf},
@@ -85,12 +86,26 @@ async fn run(
     talk.say("Compressing source files... done.\nBuilding source:\n\n")
         .await;
     let source = checkout(order, scratch).await?;
+    let routing = match super::hokku_toml::read(&source).await {
+        Ok(said) => said,
+        Err(text) => {
+            log(format!(
+                "Push of {} rejected: its hokku.toml can't be used",
+                short(&order.commit)
+            ));
+            talk.say(format!(
+                "{text} !     Push rejected, hokku.toml can't be used; nothing was changed.\n"
+            ))
+            .await;
+            return Err(Rejected::Said);
+        }
+    };
     talk.phase("checkout");
     crate::sys::fault::point("checked-out");
 
     let build = hands.ops.begin_build(&actor, app.id, &order.commit).await?;
     log(format!("Build started by user {}", order.user));
-    let ended = self::build(hands, order, talk, &app, build.id, source).await;
+    let ended = self::build(hands, order, talk, &app, build.id, source, routing).await;
     let built = match ended {
         Ok(built) => built,
         Err(message) => {
@@ -217,6 +232,7 @@ async fn build(
     app: &App,
     build: hokku_model::BuildId,
     source: PathBuf,
+    routing: Said,
 ) -> Result<crate::build::Built, String> {
     let env = hands
         .ops
@@ -236,6 +252,7 @@ async fn build(
             source,
             env,
             buildpacks: app.buildpacks.clone(),
+            routing,
         },
         lines,
         cancel.clone(),

@@ -2,7 +2,7 @@
 
 use super::{Actor, Ops, OpsError, Result, name, release};
 use crate::store::{Doc, Tx};
-use hokku_model::{AppId, AppName, Micros, app::App, app::Restarts};
+use hokku_model::{AppId, AppName, Micros, app::App, app::Restarts, said::Said};
 use std::collections::BTreeMap;
 
 pub(super) const APP: &str = "app";
@@ -77,6 +77,7 @@ impl Ops {
             next_version: 1,
             restarts: Restarts::default(),
             maintenance: false,
+            routing: Said::default(),
             domains: vec![],
             buildpacks: vec![],
             created_at: now,

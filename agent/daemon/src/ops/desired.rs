@@ -1,7 +1,7 @@
 //! What the loop reads: the wishes, and which slugs may go.
 
 use super::{Ops, OpsError, Result, app, release};
-use crate::{config::Config, store::Tx};
+use crate::store::Tx;
 use hokku_core::desired::{AppWish, Desired, ReleaseWish};
 use hokku_model::{
     AppId, Micros,
@@ -26,8 +26,7 @@ impl Ops {
         if last.generation != 0 && last.generation == self.store().generation() {
             return Ok(last);
         }
-        let config = self.config();
-        let new = Arc::new(self.store().read(|tx| wishes(tx, config)).await?);
+        let new = Arc::new(self.store().read(|tx| self.wishes(tx)).await?);
         let mut cell = cell.lock().unwrap_or_else(PoisonError::into_inner);
         if new.generation > cell.generation {
             *cell = new.clone();
@@ -114,48 +113,56 @@ impl Ops {
     }
 }
 
-fn wishes(tx: &Tx, config: &Config) -> Result<Desired> {
-    let mut apps = BTreeMap::new();
-    for app in tx.list::<App>(app::APP)? {
-        let app = app.body;
-        let wish = |version: Option<u32>| -> Result<Option<ReleaseWish>> {
-            let Some(version) = version else {
-                return Ok(None);
+impl Ops {
+    fn wishes(&self, tx: &Tx) -> Result<Desired> {
+        let config = self.config();
+        let mut apps = BTreeMap::new();
+        for app in tx.list::<App>(app::APP)? {
+            let app = app.body;
+            let wish = |version: Option<u32>| -> Result<Option<ReleaseWish>> {
+                let Some(version) = version else {
+                    return Ok(None);
+                };
+                let release = release::entry(tx, app.id, version)?.body;
+                let (slug, process_types) = match release.slug {
+                    Some(s) => (Some(s.digest), s.process_types),
+                    None => (None, BTreeMap::new()),
+                };
+                Ok(Some(ReleaseWish {
+                    version,
+                    slug,
+                    process_types,
+                    created_at: release.created_at,
+                }))
             };
-            let release = release::entry(tx, app.id, version)?.body;
-            let (slug, process_types) = match release.slug {
-                Some(s) => (Some(s.digest), s.process_types),
-                None => (None, BTreeMap::new()),
+            let routing = self.routing_of(tx, &app).unwrap_or_else(|e| {
+                // one app's damage shall not stop the others
+                tracing::error!(app = %app.name, "its routing can't be read: {e}");
+                Routing::default()
+            });
+            let default = config.default_host(app.name.as_str());
+            let hosts = std::iter::once(&default)
+                .chain(&app.domains)
+                .map(|h| h.to_ascii_lowercase());
+            let wish = AppWish {
+                hosts: hosts.collect(),
+                current: wish(app.current)?,
+                candidate: wish(app.candidate)?,
+                name: app.name,
+                formation: app.formation,
+                restarts: app.restarts,
+                maintenance: app.maintenance,
+                routing,
             };
-            Ok(Some(ReleaseWish {
-                version,
-                slug,
-                process_types,
-                created_at: release.created_at,
-            }))
-        };
-        let default = config.default_host(app.name.as_str());
-        let hosts = std::iter::once(&default)
-            .chain(&app.domains)
-            .map(|h| h.to_ascii_lowercase());
-        let wish = AppWish {
-            hosts: hosts.collect(),
-            current: wish(app.current)?,
-            candidate: wish(app.candidate)?,
-            name: app.name,
-            formation: app.formation,
-            restarts: app.restarts,
-            maintenance: app.maintenance,
-            routing: Routing::default(),
-        };
-        apps.insert(app.id, wish);
+            apps.insert(app.id, wish);
+        }
+        Ok(Desired {
+            generation: tx.generation()?,
+            apps,
+            default_app: None,
+            front: Front::default(),
+        })
     }
-    Ok(Desired {
-        generation: tx.generation()?,
-        apps,
-        default_app: None,
-        front: Front::default(),
-    })
 }
 
 /// `releases` newest first.

@@ -16,6 +16,7 @@ mod name;
 mod public_key;
 mod release;
 mod rollout;
+mod routing;
 mod token;
 
 pub use build::BuildEnd;

@@ -8,6 +8,7 @@ mod key;
 mod kill;
 mod random;
 mod rollout;
+mod routing;
 mod sweep;
 mod token;
 
@@ -83,6 +84,7 @@ pub(super) fn slug(content: &str, types: &[&str]) -> Slug {
         buildpack: "Python".into(),
         buildpacks: vec!["python".into()],
         commit: "1a2b3c4d5e6f".into(),
+        routing: Default::default(),
     }
 }
 
