@@ -124,6 +124,7 @@ impl Node {
                 let apps: Vec<String> = table.apps.values().map(one).collect();
                 format!("route {}", apps.join("; "))
             }
+            Action::Certify { version } => format!("certify {version}"),
             Action::Drain { dyno, deadline } => {
                 format!("drain {} {}s", of(dyno), deadline.as_secs())
             }
@@ -141,6 +142,10 @@ impl Node {
             match a {
                 Action::Start { app, name, version } => self.order(app, name, version),
                 Action::Route { table } => self.tell(Event::TableSent { table }),
+                Action::Certify { version } => {
+                    let certs = self.desired.certs;
+                    self.tell(Event::CertsSent { certs, version });
+                }
                 Action::Drain { dyno, .. } => self.tell(Event::DrainOrdered { dyno }),
                 Action::Stop { dyno } => self.tell(Event::StopOrdered { dyno }),
                 Action::Kill { dyno } => self.tell(Event::KillOrdered { dyno }),

@@ -1,6 +1,6 @@
 //! Apps: create, find, rename, destroy.
 
-use super::{Actor, Ops, OpsError, Result, name, release};
+use super::{Actor, Ops, OpsError, Result, cert, domain, managed, name, release};
 use crate::store::{Doc, Tx};
 use hokku_model::{AppId, AppName, Micros, app::App, app::Restarts};
 use std::collections::BTreeMap;
@@ -78,6 +78,7 @@ impl Ops {
             restarts: Restarts::default(),
             maintenance: false,
             domains: vec![],
+            acm: None,
             buildpacks: vec![],
             created_at: now,
             updated_at: now,
@@ -146,6 +147,7 @@ impl Ops {
                 tx.unclaim(NAME, old.as_str())?;
                 app.body.name = name.clone();
                 save(tx, &mut app)?;
+                cert::touch(tx)?;
                 Ok((old, app.body))
             })
             .await?;
@@ -166,6 +168,9 @@ impl Ops {
                 tx.delete(APP, &app.key)?;
                 tx.unclaim(NAME, app.body.name.as_str())?;
                 tx.forget(&app.key)?;
+                domain::forget(tx, &app.body)?;
+                cert::forget(tx, app.body.id)?;
+                managed::sync(tx, self.config())?;
                 for slug in tx.list::<()>(&release::swept_kind(app.body.id))? {
                     tx.delete(&release::swept_kind(app.body.id), &slug.key)?;
                 }

@@ -7,11 +7,15 @@
 mod app;
 mod authorized_keys;
 mod build;
+mod cert;
+mod certificate;
 mod config;
 mod desired;
+mod domain;
 mod error;
 mod formation;
 mod key;
+mod managed;
 mod name;
 mod public_key;
 mod release;
@@ -19,6 +23,8 @@ mod rollout;
 mod token;
 
 pub use build::BuildEnd;
+pub use cert::Given;
+pub use domain::Domain;
 pub use error::{OpsError, Result};
 pub use formation::{FormationLine, Restart};
 pub use key::Key;
