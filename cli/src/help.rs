@@ -5,7 +5,7 @@ use clap::Command;
 use std::fmt::Write as _;
 
 /// The commands as people look for them.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Apps",
         &[
@@ -35,6 +35,26 @@ const GROUPS: [(&str, &[&str]); 6] = [
     (
         "Configure",
         &["config", "config:get", "config:set", "config:unset"],
+    ),
+    (
+        "Domains and certificates",
+        &[
+            "domains",
+            "domains:add",
+            "domains:remove",
+            "domains:clear",
+            "domains:info",
+            "domains:wait",
+            "certs",
+            "certs:add",
+            "certs:update",
+            "certs:remove",
+            "certs:info",
+            "certs:auto",
+            "certs:auto:enable",
+            "certs:auto:disable",
+            "certs:auto:refresh",
+        ],
     ),
     (
         "Deploy",

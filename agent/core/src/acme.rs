@@ -39,12 +39,19 @@ pub fn renew_at(issued: &Issued, host: &str) -> Micros {
     let share = |from: Micros, to: Micros| {
         let span = to.0.saturating_sub(from.0).max(0);
         let part = backoff::seed(host.bytes()) % 1000;
-        Micros(from.0.saturating_add((span / 1000).saturating_mul(part as i64)))
+        Micros(
+            from.0
+                .saturating_add((span / 1000).saturating_mul(part as i64)),
+        )
     };
     if let Some(w) = issued.window {
         return share(w.start, w.end);
     }
-    let life = issued.expires_at.0.saturating_sub(issued.starts_at.0).max(0);
+    let life = issued
+        .expires_at
+        .0
+        .saturating_sub(issued.starts_at.0)
+        .max(0);
     let end = issued.starts_at.0.saturating_add(life / 3 * 2);
     share(Micros(end.saturating_sub(life / 30)), Micros(end))
 }
@@ -142,7 +149,10 @@ mod tests {
             sealed_key: String::new(),
             since: Micros(9),
         });
-        assert_eq!((due(&m), status(&m, Micros(10))), (Micros(9), "in-progress"));
+        assert_eq!(
+            (due(&m), status(&m, Micros(10))),
+            (Micros(9), "in-progress")
+        );
     }
 
     #[test]
@@ -158,7 +168,10 @@ mod tests {
     fn the_servers_window_goes_before() {
         let (start, end) = (Micros(DAY), Micros(2 * DAY));
         let window = Some(Window { start, end });
-        let i = Issued { window, ..issued(90) };
+        let i = Issued {
+            window,
+            ..issued(90)
+        };
         assert!((DAY..2 * DAY).contains(&renew_at(&i, "a.test").0));
     }
 

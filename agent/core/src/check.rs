@@ -34,7 +34,10 @@ fn certs(desired: &Desired, observed: &Observed, wrong: &mut Vec<String>) {
             wrong.push(format!("certs-astray: {certs} of {}", desired.certs));
         }
         if version < certs || version > c.newest {
-            wrong.push(format!("certs-version: {certs} as {version} of {}", c.newest));
+            wrong.push(format!(
+                "certs-version: {certs} as {version} of {}",
+                c.newest
+            ));
         }
     }
     if !observed.router.connected && (c.sent.is_some() || c.applied != 0) {

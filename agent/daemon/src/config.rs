@@ -214,7 +214,10 @@ impl Config {
     /// The setting, what is wrong with it, and what is expected.
     pub fn check(&self) -> anyhow::Result<()> {
         use anyhow::{bail, ensure};
-        for (key, name) in [("default_app", &self.default_app), ("health_app", &self.health_app)] {
+        for (key, name) in [
+            ("default_app", &self.default_app),
+            ("health_app", &self.health_app),
+        ] {
             let Some(name) = name.as_deref().filter(|n| !n.is_empty()) else {
                 continue;
             };
@@ -229,7 +232,10 @@ impl Config {
         );
         if let Some(path) = &self.health_path {
             ensure!(
-                path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && !b"?#".contains(&b)),
+                path.starts_with('/')
+                    && path
+                        .bytes()
+                        .all(|b| b.is_ascii_graphic() && !b"?#".contains(&b)),
                 "health_path is {path:?}: expected a path such as \"/health\", without a query"
             );
         }
@@ -347,7 +353,10 @@ mod tests {
         for (text, say) in [
             ("trusted_proxies = [\"10.0.0.0/33\"]", "10.0.0.0/33"),
             ("trusted_proxies = [\"lb.example.org\"]", "networks such as"),
-            ("trusted_proxies = []\nproxy_protocol = true", "trusted_proxies is empty"),
+            (
+                "trusted_proxies = []\nproxy_protocol = true",
+                "trusted_proxies is empty",
+            ),
             ("health_path = \"health\"", "health_path"),
             ("health_path = \"/h?x\"", "without a query"),
             ("default_app = \"My App\"", "default_app"),
@@ -362,7 +371,10 @@ mod tests {
             trusted_proxies: vec!["10.1.2.3/8".into(), "::1".into(), "192.0.2.7".into()],
             ..Config::default()
         };
-        assert_eq!(c.trusted().unwrap(), ["10.0.0.0/8", "::1/128", "192.0.2.7/32"]);
+        assert_eq!(
+            c.trusted().unwrap(),
+            ["10.0.0.0/8", "::1/128", "192.0.2.7/32"]
+        );
         Config::default().check().unwrap();
     }
 

@@ -217,7 +217,10 @@ async fn tell_front(config: &Config, ops: &Ops) -> anyhow::Result<()> {
         false => "",
     };
     tracing::info!("X-Forwarded-* headers are believed from {trusted}{proxy}");
-    for (key, name) in [("default_app", &config.default_app), ("health_app", &config.health_app)] {
+    for (key, name) in [
+        ("default_app", &config.default_app),
+        ("health_app", &config.health_app),
+    ] {
         let Some(name) = name.as_deref().filter(|n| !n.is_empty()) else {
             continue;
         };

@@ -416,7 +416,10 @@ impl World {
         }
         if self.router.certs.0 != self.certs {
             let has = self.router.certs.0;
-            wrong.push(format!("the router has certificates {has} of {}", self.certs));
+            wrong.push(format!(
+                "the router has certificates {has} of {}",
+                self.certs
+            ));
         }
         let alive = self.procs.values().filter(|p| p.ended.is_none()).count();
         let known = agent.observed.dynos.len();

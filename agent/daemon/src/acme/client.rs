@@ -68,7 +68,11 @@ impl HttpClient for Web {
             };
             let request = http::Request::from_parts(parts, body);
             let request = reqwest::Request::try_from(request).map_err(|e| other(e.into()))?;
-            let mut answer = web.client.execute(request).await.map_err(|e| other(e.into()))?;
+            let mut answer = web
+                .client
+                .execute(request)
+                .await
+                .map_err(|e| other(e.into()))?;
             if matches!(answer.status().as_u16(), 429 | 503)
                 && let Some(after) = answer.headers().get(http::header::RETRY_AFTER)
                 && let Some(at) = after.to_str().ok().and_then(|t| retry_at(t, Micros::now()))

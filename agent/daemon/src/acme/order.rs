@@ -117,9 +117,15 @@ pub(super) async fn attempt(room: &Acme, m: Managed) {
 }
 
 async fn note(room: &Acme, m: &Managed, failed: Failed, retry_at: Option<Micros>) {
-    let old = m.order.as_ref().is_some_and(|o| Micros::now().since(o.since) > acme::ORDER);
+    let old = m
+        .order
+        .as_ref()
+        .is_some_and(|o| Micros::now().since(o.since) > acme::ORDER);
     let keep = failed.keep && !old;
-    let noted = room.ops.order_failed(&m.host, &failed.reason, retry_at, keep).await;
+    let noted = room
+        .ops
+        .order_failed(&m.host, &failed.reason, retry_at, keep)
+        .await;
     if let Err(e) = noted {
         tracing::error!(host = m.host, "the failure of an order can't be noted: {e}");
     }
@@ -128,7 +134,10 @@ async fn note(room: &Acme, m: &Managed, failed: Failed, retry_at: Option<Micros>
 async fn run(room: &Acme, m: &Managed, web: &Web) -> Result<(), Failed> {
     let account = account(room, web).await?;
     let fresh = KeyPair::generate().context("no key can be made")?;
-    let (state, key) = room.ops.begin_order(&m.host, &fresh.serialize_pem()).await?;
+    let (state, key) = room
+        .ops
+        .begin_order(&m.host, &fresh.serialize_pem())
+        .await?;
     let mut order = open(room, m, &account, &state).await?;
     let url = order.url().to_owned();
     if state.url.as_deref() != Some(&url) {
@@ -177,7 +186,10 @@ async fn account(room: &Acme, web: &Web) -> Result<Account, Failed> {
         let account = builder().from_parts(id, der, directory.clone()).await;
         return account.map_err(|e| Failed::later(words(&e)));
     }
-    let pair = (Key::from_pkcs8_der(der.clone_key())?, PrivateKeyDer::Pkcs8(der));
+    let pair = (
+        Key::from_pkcs8_der(der.clone_key())?,
+        PrivateKeyDer::Pkcs8(der),
+    );
     let later = |e: Error| Failed::later(words(&e));
     let made = builder().create_from_key(pair, directory.clone()).await;
     let (account, _) = made.map_err(later)?;
@@ -185,13 +197,24 @@ async fn account(room: &Acme, web: &Web) -> Result<Account, Failed> {
         let contact = format!("mailto:{email}");
         account.update_contacts(&[&contact]).await.map_err(later)?;
     }
-    room.ops.set_acme_account(directory, Some(account.id())).await?;
-    tracing::info!(directory, id = account.id(), "there is an account at the certificate authority");
+    room.ops
+        .set_acme_account(directory, Some(account.id()))
+        .await?;
+    tracing::info!(
+        directory,
+        id = account.id(),
+        "there is an account at the certificate authority"
+    );
     Ok(account)
 }
 
 /// The order under way, or a new one.
-async fn open(room: &Acme, m: &Managed, account: &Account, state: &AcmeOrder) -> Result<Order, Failed> {
+async fn open(
+    room: &Acme,
+    m: &Managed,
+    account: &Account,
+    state: &AcmeOrder,
+) -> Result<Order, Failed> {
     if let Some(url) = &state.url {
         return Ok(account.order(url.clone()).await?);
     }
@@ -199,7 +222,9 @@ async fn open(room: &Acme, m: &Managed, account: &Account, state: &AcmeOrder) ->
     match account.new_order(&NewOrder::new(&names)).await {
         Ok(order) => Ok(order),
         Err(Error::Api(p))
-            if p.r#type.as_deref().is_some_and(|t| t.ends_with("accountDoesNotExist")) =>
+            if p.r#type
+                .as_deref()
+                .is_some_and(|t| t.ends_with("accountDoesNotExist")) =>
         {
             let directory = &room.config.acme.directory;
             room.ops.set_acme_account(directory, None).await?;
@@ -243,12 +268,17 @@ async fn prove(
         match way {
             Challenge::Http01 => {
                 let (token, answer) = (challenge.token.clone(), proof.as_str().to_owned());
-                room.ops.put_answer(&m.host, state.since, &token, &answer).await?;
+                room.ops
+                    .put_answer(&m.host, state.since, &token, &answer)
+                    .await?;
                 confirmed(room, |s| s.challenges.get(&token) == Some(&answer)).await?;
             }
             Challenge::TlsAlpn01 => {
                 let (chain, key) = proof_certificate(&m.host, proof.digest().as_ref())?;
-                let version = room.ops.put_proof(&m.host, state.since, &chain, &key).await?;
+                let version = room
+                    .ops
+                    .put_proof(&m.host, state.since, &chain, &key)
+                    .await?;
                 confirmed(room, |s| s.certs >= version).await?;
             }
         }
@@ -296,7 +326,8 @@ async fn why(order: &mut Order) -> String {
             return problem(p);
         }
     }
-    of_order.unwrap_or_else(|| "the certificate authority gave the order up without a reason".into())
+    of_order
+        .unwrap_or_else(|| "the certificate authority gave the order up without a reason".into())
 }
 
 /// The signing request (RFC 2986) for a name.

@@ -29,7 +29,10 @@ pub(super) async fn list(
     let range = Range::of(&headers, "name")?;
     let app = state.ops.find_app(&app).await?;
     let certs = state.ops.certs(app.id).await?;
-    let shown = certs.iter().map(|c| state.view_cert(&app, c, &[])).collect();
+    let shown = certs
+        .iter()
+        .map(|c| state.view_cert(&app, c, &[]))
+        .collect();
     range.answer(shown, |c: &api::SniEndpoint| c.name.clone())
 }
 
@@ -156,7 +159,11 @@ impl ApiState {
         let refused = served.refused.iter().find(refused);
         let default = self.config.default_host(app.name.as_str());
         let domains = std::iter::once(&default).chain(&app.domains);
-        let domains = domains.filter(|d| hosts.iter().any(|h| Some(h.as_str()) == d.split('/').next()));
+        let domains = domains.filter(|d| {
+            hosts
+                .iter()
+                .any(|h| Some(h.as_str()) == d.split('/').next())
+        });
         let facts = &cert.facts;
         api::SniEndpoint {
             app: app_ref(app),
@@ -190,7 +197,10 @@ impl ApiState {
     async fn view_acm(&self, app: &App) -> Result<api::Acm> {
         let names = self.ops.managed().await?;
         let names: Vec<&Managed> = names.iter().filter(|m| m.app == app.id).collect();
-        let custom = domain::all(self, app).await?.into_iter().filter(|d| d.kind == "custom");
+        let custom = domain::all(self, app)
+            .await?
+            .into_iter()
+            .filter(|d| d.kind == "custom");
         let domains = custom.map(|d| {
             let host = d.hostname.split('/').next().unwrap_or_default();
             let of = names.iter().find(|m| m.host == host);
@@ -198,8 +208,12 @@ impl ApiState {
             api::AcmDomain {
                 status: d.acm_status.unwrap_or_default(),
                 reason: d.acm_status_reason,
-                expires_at: of.and_then(|m| m.issued.as_ref()).map(|i| time(i.expires_at)),
-                failures: of.and_then(|m| m.trouble.as_ref()).map_or(0, |t| t.failures),
+                expires_at: of
+                    .and_then(|m| m.issued.as_ref())
+                    .map(|i| time(i.expires_at)),
+                failures: of
+                    .and_then(|m| m.trouble.as_ref())
+                    .map_or(0, |t| t.failures),
                 next_attempt_at: next,
                 hostname: d.hostname,
             }

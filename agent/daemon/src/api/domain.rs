@@ -68,7 +68,10 @@ pub(super) async fn update(
     let app = state.ops.find_app(&app).await?;
     let domain = find(&state, &app, &which).await?;
     if let Some(cert) = body.sni_endpoint.as_deref() {
-        state.ops.attach_cert(app.id, &domain.hostname, cert).await?;
+        state
+            .ops
+            .attach_cert(app.id, &domain.hostname, cert)
+            .await?;
     }
     Ok(Json(find(&state, &app, &domain.hostname).await?))
 }

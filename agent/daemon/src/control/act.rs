@@ -24,7 +24,9 @@ impl Control {
                             table.version = version;
                             router.order(RouterOrder::Certs { certs: table });
                         }
-                        Err(e) => tracing::error!("the certificates can't be read, trying again: {e}"),
+                        Err(e) => {
+                            tracing::error!("the certificates can't be read, trying again: {e}")
+                        }
                     }
                 });
             }

@@ -321,9 +321,9 @@ impl Ops {
             .with_context(|| format!("the sealed {place} is damaged"))?;
         let plain = self.inner.keyring.open(place, &sealed)?;
         let text = String::from_utf8(plain.to_vec());
-        Ok(Zeroizing::new(text.map_err(|_| {
-            anyhow::anyhow!("the {place} is no text")
-        })?))
+        Ok(Zeroizing::new(
+            text.map_err(|_| anyhow::anyhow!("the {place} is no text"))?,
+        ))
     }
 
     /// Stores what ACME issued, in the place of what it issued before.
@@ -348,7 +348,8 @@ impl Ops {
             app: issue.app,
             only: vec![issue.host.to_owned()],
             chain: issue.chain.to_owned(),
-            facts: certificate::read(issue.chain).map_err(|e| OpsError::Internal(anyhow::anyhow!(e)))?,
+            facts: certificate::read(issue.chain)
+                .map_err(|e| OpsError::Internal(anyhow::anyhow!(e)))?,
             acm: true,
             created_at,
             updated_at: now,
@@ -418,7 +419,9 @@ fn remarks(of_cert: &[String], endpoint: &Endpoint, hosts: &[String], app: &App)
     }
     for host in &endpoint.only {
         if !certificate::covers(&endpoint.facts.names, host) {
-            remarks.push(format!("The certificate is not for {host}, only for {names}."));
+            remarks.push(format!(
+                "The certificate is not for {host}, only for {names}."
+            ));
         }
     }
     remarks

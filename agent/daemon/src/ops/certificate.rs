@@ -49,15 +49,20 @@ pub(super) fn check(chain: &str, key: &str, now: Micros) -> Result<Checked, Stri
         return Err("The certificate names no host: it has no subject alternative name of the kind DNS, and nothing else is looked at by browsers. Have it issued again with its host names.".into());
     }
     if facts.starts_at > now {
-        remarks.push(format!("The certificate is valid from {} on.", date(facts.starts_at)));
+        remarks.push(format!(
+            "The certificate is valid from {} on.",
+            date(facts.starts_at)
+        ));
     }
     if facts.self_signed {
         remarks.push("The certificate is signed by itself: browsers warn of it.".into());
     } else if ders.len() == 1 {
         remarks.push("The chain has the certificate alone. If it was signed by an intermediate authority, upload that one's certificate behind it, or some clients will refuse it.".into());
     }
-    let der = PrivateKeyDer::from_pem_slice(key.as_bytes())
-        .map_err(|_| "The private key can't be read: what stands between its BEGIN and END lines is damaged.".to_owned())?;
+    let der = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| {
+        "The private key can't be read: what stands between its BEGIN and END lines is damaged."
+            .to_owned()
+    })?;
     let signer = aws_lc_rs::default_provider()
         .key_provider
         .load_private_key(der)
@@ -143,7 +148,9 @@ fn private_key(text: &str) -> Result<String, String> {
 /// The certificates, leaf first and each signed by the next, whatever order they came in.
 fn ordered(chain: &str) -> Result<(Vec<CertificateDer<'static>>, Vec<String>), String> {
     if chain.len() > MOST_PEM {
-        return Err(format!("The certificate chain is longer than {MOST_PEM} bytes."));
+        return Err(format!(
+            "The certificate chain is longer than {MOST_PEM} bytes."
+        ));
     }
     let mut given = vec![];
     for der in CertificateDer::pem_slice_iter(chain.as_bytes()) {
@@ -187,8 +194,9 @@ fn ordered(chain: &str) -> Result<(Vec<CertificateDer<'static>>, Vec<String>), S
         if alike(last, last) {
             break; // A root: signed by itself.
         }
-        let next = (0..parsed.len())
-            .find(|i| !order.contains(i) && parsed[*i].subject().as_raw() == last.issuer().as_raw());
+        let next = (0..parsed.len()).find(|i| {
+            !order.contains(i) && parsed[*i].subject().as_raw() == last.issuer().as_raw()
+        });
         match next {
             Some(i) => order.push(i),
             None => break,
@@ -207,7 +215,10 @@ fn ordered(chain: &str) -> Result<(Vec<CertificateDer<'static>>, Vec<String>), S
         ));
     }
     drop(parsed);
-    Ok((order.into_iter().map(|i| given[i].clone()).collect(), remarks))
+    Ok((
+        order.into_iter().map(|i| given[i].clone()).collect(),
+        remarks,
+    ))
 }
 
 /// Issuer of one and subject of the other are the same name.
@@ -285,21 +296,35 @@ pub(super) mod tests {
     }
 
     pub(in crate::ops) fn chain(names: &[&str], days: std::ops::Range<i64>) -> Chain {
-        let at = |d: i64| std::time::SystemTime::now() + std::time::Duration::from_secs(d.unsigned_abs() * 86400) * u32::from(d > 0);
-        let past = |d: i64| std::time::SystemTime::now() - std::time::Duration::from_secs(d.unsigned_abs() * 86400);
+        let at = |d: i64| {
+            std::time::SystemTime::now()
+                + std::time::Duration::from_secs(d.unsigned_abs() * 86400) * u32::from(d > 0)
+        };
+        let past = |d: i64| {
+            std::time::SystemTime::now() - std::time::Duration::from_secs(d.unsigned_abs() * 86400)
+        };
         let time = |d: i64| if d < 0 { past(d) } else { at(d) }.into();
-        let (k1, k2, k3) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let (k1, k2, k3) = (
+            KeyPair::generate().unwrap(),
+            KeyPair::generate().unwrap(),
+            KeyPair::generate().unwrap(),
+        );
         let root = authority("Root").self_signed(&k1).unwrap();
-        let root_issuer = Issuer::from_params(&authority("Root"), &k1).key().serialize_pem();
+        let root_issuer = Issuer::from_params(&authority("Root"), &k1)
+            .key()
+            .serialize_pem();
         let _ = root_issuer;
         let middle = authority("Middle")
             .signed_by(&k2, &Issuer::new(authority("Root"), &k1))
             .unwrap();
-        let mut p = CertificateParams::new(names.iter().map(|n| n.to_string()).collect::<Vec<_>>()).unwrap();
+        let mut p = CertificateParams::new(names.iter().map(|n| n.to_string()).collect::<Vec<_>>())
+            .unwrap();
         p.distinguished_name.push(DnType::CommonName, "Leaf");
         p.not_before = time(days.start);
         p.not_after = time(days.end);
-        let leaf = p.signed_by(&k3, &Issuer::new(authority("Middle"), &k2)).unwrap();
+        let leaf = p
+            .signed_by(&k3, &Issuer::new(authority("Middle"), &k2))
+            .unwrap();
         Chain {
             root: root.pem(),
             middle: middle.pem(),
@@ -318,7 +343,11 @@ pub(super) mod tests {
         let got = check(&format!("{}{}{}", c.leaf, c.middle, c.root), &c.key).unwrap();
         assert_eq!(got.facts.names, ["a.test", "*.b.test"]);
         assert_eq!(got.facts.issuer, "CN=Middle");
-        assert!(!got.facts.self_signed && got.remarks.is_empty(), "{:?}", got.remarks);
+        assert!(
+            !got.facts.self_signed && got.remarks.is_empty(),
+            "{:?}",
+            got.remarks
+        );
         assert_eq!(got.chain.matches("BEGIN CERTIFICATE").count(), 3);
     }
 
@@ -332,8 +361,16 @@ pub(super) mod tests {
             assert!(got.remarks[0].contains("put right"), "{:?}", got.remarks);
         }
         let stranger = chain(&["x.test"], -1..90).root;
-        let got = check(&format!("{}{}{}{stranger}", c.leaf, c.middle, c.root), &c.key).unwrap();
-        assert_eq!(got.chain.matches("BEGIN").count(), 3, "the same name twice is one link");
+        let got = check(
+            &format!("{}{}{}{stranger}", c.leaf, c.middle, c.root),
+            &c.key,
+        )
+        .unwrap();
+        assert_eq!(
+            got.chain.matches("BEGIN").count(),
+            3,
+            "the same name twice is one link"
+        );
         assert!(check(&other.leaf, &c.key).is_err());
     }
 
@@ -346,8 +383,16 @@ pub(super) mod tests {
             (c.leaf.as_str(), o.key.as_str(), "does not belong"),
             (&old.leaf, &old.key, "expired on"),
             (&chain(&[], -1..9).leaf, &c.key, "names no host"),
-            (&c.leaf, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nx\n-----END ENCRYPTED PRIVATE KEY-----", "openssl pkey -in"),
-            (&c.leaf, "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n", "password"),
+            (
+                &c.leaf,
+                "-----BEGIN ENCRYPTED PRIVATE KEY-----\nx\n-----END ENCRYPTED PRIVATE KEY-----",
+                "openssl pkey -in",
+            ),
+            (
+                &c.leaf,
+                "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n",
+                "password",
+            ),
             (&c.leaf, "", "no private key"),
             (&c.leaf, &c.leaf, "certificate first"),
             (&c.key, &c.key, "certificate first"),
@@ -355,7 +400,11 @@ pub(super) mod tests {
             ("rubbish", &c.key, "openssl x509"),
             (&damaged, &c.key, "damaged"),
             (&c.leaf, &format!("{}{}", c.key, o.key), "2 private keys"),
-            (&c.leaf, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not supported"),
+            (
+                &c.leaf,
+                "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+                "not supported",
+            ),
         ] {
             let e = check(cert, key).err().unwrap_or_else(|| panic!("{say}"));
             assert!(e.contains(say), "{say}: {e}");
@@ -365,7 +414,14 @@ pub(super) mod tests {
     #[test]
     fn stars_stand_for_one_label() {
         let names = ["a.test".to_owned(), "*.b.test".to_owned()];
-        for (host, is) in [("a.test", true), ("x.b.test", true), ("*.b.test", true), ("b.test", false), ("x.y.b.test", false), ("x.a.test", false)] {
+        for (host, is) in [
+            ("a.test", true),
+            ("x.b.test", true),
+            ("*.b.test", true),
+            ("b.test", false),
+            ("x.y.b.test", false),
+            ("x.a.test", false),
+        ] {
             assert_eq!(covers(&names, host), is, "{host}");
         }
     }

@@ -186,7 +186,9 @@ impl Ops {
             None => return Ok(()),
         };
         Err(OpsError::invalid(match label {
-            "" => format!("{domain} is the domain under which apps get their own names; it can't be a domain of one."),
+            "" => format!(
+                "{domain} is the domain under which apps get their own names; it can't be a domain of one."
+            ),
             _ => format!(
                 "{name} is a name below {domain}, where each app has its own: <app>.{domain}. Rename the app instead: app apps:rename"
             ),
@@ -227,7 +229,9 @@ pub(super) fn parse(text: &str) -> Result<String> {
         return bad("a star can only stand for the whole first label, as in *.example.com");
     }
     let Ok(ascii) = idna::domain_to_ascii_strict(rest) else {
-        return bad("expected letters, digits and dashes between dots, 63 to a label and 253 in all");
+        return bad(
+            "expected letters, digits and dashes between dots, 63 to a label and 253 in all",
+        );
     };
     if ascii.len() + star.len() > 253 {
         return bad("it is longer than 253 characters");
@@ -246,7 +250,9 @@ pub(super) fn parse(text: &str) -> Result<String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()+,;=:@".contains(&b);
     let odd = |s: &str| s.is_empty() || s == "." || s == ".." || !s.bytes().all(plain);
     if path.split('/').skip(1).any(odd) {
-        return bad("its path may have letters, digits and -._~!$&'()+,;=:@ between single slashes");
+        return bad(
+            "its path may have letters, digits and -._~!$&'()+,;=:@ between single slashes",
+        );
     }
     Ok(format!("{star}{ascii}{path}"))
 }

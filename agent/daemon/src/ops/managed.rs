@@ -257,12 +257,18 @@ impl Ops {
     ///
     /// # Errors
     /// `NotFound` when the name is no longer managed.
-    pub async fn begin_order(&self, host: &str, key: &str) -> Result<(AcmeOrder, Zeroizing<String>)> {
+    pub async fn begin_order(
+        &self,
+        host: &str,
+        key: &str,
+    ) -> Result<(AcmeOrder, Zeroizing<String>)> {
         let sealed_key = self.seal_key(&order_place(host), key)?;
         let order = self
             .store()
             .write(|tx| {
-                let mut doc = tx.get::<Managed>(MANAGED, host)?.ok_or_else(|| gone(host))?;
+                let mut doc = tx
+                    .get::<Managed>(MANAGED, host)?
+                    .ok_or_else(|| gone(host))?;
                 if let Some(order) = &doc.body.order {
                     return Ok::<_, OpsError>(order.clone());
                 }
@@ -300,7 +306,13 @@ impl Ops {
     ///
     /// # Errors
     /// `NotFound` when this order is no longer wanted.
-    pub async fn put_answer(&self, host: &str, since: Micros, token: &str, answer: &str) -> Result<()> {
+    pub async fn put_answer(
+        &self,
+        host: &str,
+        since: Micros,
+        token: &str,
+        answer: &str,
+    ) -> Result<()> {
         self.store()
             .write(|tx| {
                 of_order(tx, host, since)?;
@@ -319,7 +331,13 @@ impl Ops {
     ///
     /// # Errors
     /// `NotFound` when this order is no longer wanted.
-    pub async fn put_proof(&self, host: &str, since: Micros, chain: &str, key: &str) -> Result<u64> {
+    pub async fn put_proof(
+        &self,
+        host: &str,
+        since: Micros,
+        chain: &str,
+        key: &str,
+    ) -> Result<u64> {
         let sealed_key = self.seal_key(&proof_place(host), key)?;
         self.store()
             .write(|tx| {
