@@ -26,8 +26,8 @@ test: ## Run every fast test: units, properties, simulation, end to end
 	$(CARGO) build --workspace --all-targets
 	.ci/cargo-test
 
-test-slow: ## Run the slow suites too: packages from registries, sshd, full disk, heavy load (root)
-	@.ci/deps build test samples root
+test-slow: ## Run the slow suites too: packages from registries, an ACME server, sshd, full disk, heavy load (root)
+	@.ci/deps build test samples acme root
 	$(CARGO) build --workspace --all-targets
 	.ci/cargo-test --slow
 
@@ -59,7 +59,7 @@ fmt: ## Format the code
 	$(CARGO) fmt --all
 
 deps: ## Install the Debian packages that all targets need
-	@.ci/deps build demo test bench samples root lint
+	@.ci/deps build demo test bench samples acme root lint
 
 ci: ## Run what the clean machine runs, on this one (root; installs packages)
 	.ci/run

@@ -45,6 +45,8 @@ fn the_headers_that_apps_rely_on() {
 fn unknown_hosts_get_404_and_empty_apps_their_code() {
     let host = Host::start();
     host.create("shop");
+    // With one app alone, that one would get the requests for unknown hosts.
+    host.create("other");
     eventually("the router has its first table", 10, || {
         (host.get("shop", "/").status == 502).then_some(())
     });
