@@ -122,9 +122,19 @@ async fn note(room: &Acme, m: &Managed, failed: Failed, retry_at: Option<Micros>
         .as_ref()
         .is_some_and(|o| Micros::now().since(o.since) > acme::ORDER);
     let keep = failed.keep && !old;
+    // The ways of proof are tried in turn: what the one before said may be the one that helps.
+    const BEFORE: &str = "; the attempt before: ";
+    let before = m
+        .trouble
+        .as_ref()
+        .and_then(|t| t.reason.split(BEFORE).next());
+    let reason = match before.filter(|b| *b != failed.reason) {
+        Some(before) => format!("{}{BEFORE}{before}", failed.reason),
+        None => failed.reason,
+    };
     let noted = room
         .ops
-        .order_failed(&m.host, &failed.reason, retry_at, keep)
+        .order_failed(&m.host, &reason, retry_at, keep)
         .await;
     if let Err(e) = noted {
         tracing::error!(host = m.host, "the failure of an order can't be noted: {e}");

@@ -179,13 +179,18 @@ impl Authority {
 
     /// Lets a name lead somewhere else.
     pub fn point(&self, host: &str, address: &str) {
-        let body =
-            serde_json::json!({ "host": format!("{host}."), "addresses": [address] }).to_string();
-        let url = format!("http://127.0.0.1:{}/add-a", self.names);
+        let host = format!("{host}.");
+        self.tell("clear-a", &serde_json::json!({ "host": host }));
+        let new = serde_json::json!({ "host": host, "addresses": [address] });
+        self.tell("add-a", &new);
+    }
+
+    fn tell(&self, what: &str, body: &serde_json::Value) {
+        let url = format!("http://127.0.0.1:{}/{what}", self.names);
         let done = Command::new("curl")
-            .args(["-sf", "-d", &body, &url])
+            .args(["-sf", "-d", &body.to_string(), &url])
             .status();
-        assert!(done.expect("curl is installed").success());
+        assert!(done.expect("curl is installed").success(), "{what}");
     }
 
     /// What Pebble has logged.
