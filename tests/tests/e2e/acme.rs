@@ -36,7 +36,7 @@ fn certificates_are_issued_and_renewed_and_failures_are_told() {
     let mut authority = Authority::prepare();
     let host = host(&authority);
     // A life so short that the renewal falls into the test.
-    authority.start(host.router().port(), host.spare_port(), 30);
+    authority.start(host.router().port(), 30);
     authority.point("nowhere.test", "127.0.0.9");
     host.create("shop");
     host.app(&["domains:add", "a.test", "-a", "shop"]).ok();
@@ -96,7 +96,7 @@ fn certificates_are_issued_and_renewed_and_failures_are_told() {
 fn an_agent_killed_in_the_middle_of_an_order_goes_on_with_it() {
     let mut authority = Authority::prepare();
     let host = host(&authority);
-    authority.start(host.router().port(), host.spare_port(), 24 * 3600);
+    authority.start(host.router().port(), 24 * 3600);
     host.create("shop");
     host.app(&["certs:auto:enable", "-a", "shop"]).ok();
     for (n, point) in POINTS.into_iter().enumerate() {
@@ -115,4 +115,41 @@ fn an_agent_killed_in_the_middle_of_an_order_goes_on_with_it() {
     assert_eq!(certs.as_array().map(Vec::len), Some(POINTS.len()));
     let log = authority.log();
     assert!(log.contains("There are now 1 accounts") && !log.contains("There are now 2 accounts"));
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn a_name_is_proven_over_tls_and_its_certificate_shown_there() {
+    let mut authority = Authority::prepare();
+    let more = format!(
+        "router_listen_tls = [\"127.0.0.1:{}\"]\n{}challenges = [\"tls-alpn-01\"]\n",
+        authority.tls_port(),
+        authority.settings()
+    );
+    let host = Host::start_with(Settings {
+        more,
+        ..Settings::default()
+    });
+    authority.start(host.router().port(), 24 * 3600);
+    host.create("shop");
+    host.app(&["domains:add", "a.test", "-a", "shop"]).ok();
+    host.app(&["certs:auto:enable", "--wait", "-a", "shop"])
+        .ok();
+    let shown = eventually("the certificate is shown", 20, || {
+        let shown = shown_by(authority.tls_port(), "a.test");
+        shown.contains("Pebble").then_some(shown)
+    });
+    assert!(shown.contains("DNS:a.test"), "{shown}");
+}
+
+/// Issuer and names of the certificate that a client gets for this name.
+fn shown_by(port: u16, name: &str) -> String {
+    let line = format!(
+        "openssl s_client -connect 127.0.0.1:{port} -servername {name} </dev/null 2>/dev/null \
+         | openssl x509 -noout -issuer -ext subjectAltName"
+    );
+    let done = std::process::Command::new("bash")
+        .args(["-c", &line])
+        .output();
+    String::from_utf8_lossy(&done.expect("bash is installed").stdout).into_owned()
 }

@@ -85,7 +85,7 @@ pub(super) fn served(endpoint: &Endpoint, hosts: &[String]) -> Vec<String> {
 }
 
 /// What goes into the seal of a private key: it is of use nowhere else.
-fn place(endpoint: &str) -> String {
+pub(super) fn place(endpoint: &str) -> String {
     format!("private key of certificate {endpoint}")
 }
 
@@ -325,55 +325,6 @@ impl Ops {
             text.map_err(|_| anyhow::anyhow!("the {place} is no text"))?,
         ))
     }
-
-    /// Stores what ACME issued, in the place of what it issued before.
-    pub(super) fn put_issued(&self, tx: &Tx, issue: Issue) -> Result<Endpoint> {
-        let now = Micros::now();
-        let old = match issue.before {
-            Some(name) => tx.get::<Endpoint>(ENDPOINT, name)?,
-            None => None,
-        };
-        let (id, created_at) = match &old {
-            Some(doc) => (doc.body.id.clone(), doc.body.created_at),
-            None => (uuid::Uuid::new_v4().to_string(), now),
-        };
-        let name = match &old {
-            Some(doc) => doc.key.clone(),
-            None => name::made_up()?.to_string(),
-        };
-        let endpoint = Endpoint {
-            sealed_key: self.seal_key(&place(&id), issue.key)?,
-            id,
-            name,
-            app: issue.app,
-            only: vec![issue.host.to_owned()],
-            chain: issue.chain.to_owned(),
-            facts: certificate::read(issue.chain)
-                .map_err(|e| OpsError::Internal(anyhow::anyhow!(e)))?,
-            acm: true,
-            created_at,
-            updated_at: now,
-        };
-        match old {
-            Some(mut doc) => {
-                doc.body = endpoint.clone();
-                tx.replace(ENDPOINT, &mut doc)?;
-            }
-            None => tx.insert(ENDPOINT, &endpoint.name, &endpoint)?,
-        }
-        touch(tx)?;
-        Ok(endpoint)
-    }
-}
-
-/// What ACME issued.
-pub(super) struct Issue<'a> {
-    pub app: AppId,
-    pub host: &'a str,
-    pub chain: &'a str,
-    pub key: &'a str,
-    /// Name of the certificate that this one replaces.
-    pub before: Option<&'a str>,
 }
 
 fn find(tx: &Tx, app: AppId, which: &str) -> Result<crate::store::Doc<Endpoint>> {

@@ -2,54 +2,29 @@
 //!
 //! When what is done is `hokku_core::acme`'s; who does it is the room `acme`.
 
-use super::{
-    Actor, Ops, OpsError, Result, app,
-    cert::{self, Issue},
-    domain,
-};
-use crate::{
-    config::Config,
-    store::{Doc, Tx},
-};
-use hokku_model::{
-    AppId, Micros,
-    app::App,
-    cert::{AcmeOrder, Endpoint, Issued, Managed, Trouble, Window},
-    route::Cert,
-};
+use super::{Actor, Ops, OpsError, Result, app, cert, domain};
+use crate::{config::Config, store::Tx};
+use hokku_model::{AppId, Micros, app::App, cert::Managed, route::Cert};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use zeroize::Zeroizing;
 
 /// One document per host name.
-const MANAGED: &str = "acme-name";
+pub(super) const MANAGED: &str = "acme-name";
 /// HTTP-01: one document per token.
-const ANSWER: &str = "acme-answer";
+pub(super) const ANSWER: &str = "acme-answer";
 /// TLS-ALPN-01: one document per host name.
-const PROOF: &str = "acme-proof";
-/// One document per directory: the account's sealed key.
-const ACCOUNT: &str = "acme-account";
-
-/// Characters of a server's words that are kept.
-const REASON: usize = 1000;
+pub(super) const PROOF: &str = "acme-proof";
 
 #[derive(Clone, Serialize, Deserialize)]
-struct Answer {
-    host: String,
-    answer: String,
+pub(super) struct Answer {
+    pub host: String,
+    pub answer: String,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-struct Proof {
-    chain: String,
-    sealed_key: String,
-}
-
-/// The agent's account at a certificate authority.
-#[derive(Clone, Serialize, Deserialize)]
-struct Account {
-    sealed_key: String,
-    id: Option<String>,
+pub(super) struct Proof {
+    pub chain: String,
+    pub sealed_key: String,
 }
 
 /// Does the agent get certificates for this app's domains?
@@ -134,7 +109,7 @@ pub(super) fn challenge_certs(ops: &Ops, tx: &Tx) -> Result<Vec<Cert>> {
     Ok(certs)
 }
 
-fn clear_challenges(tx: &Tx, host: &str) -> Result<()> {
+pub(super) fn clear_challenges(tx: &Tx, host: &str) -> Result<()> {
     for doc in tx.list::<Answer>(ANSWER)? {
         if doc.body.host == host {
             tx.delete(ANSWER, &doc.key)?;
@@ -146,27 +121,8 @@ fn clear_challenges(tx: &Tx, host: &str) -> Result<()> {
     Ok(())
 }
 
-fn order_place(host: &str) -> String {
-    format!("private key of the order for {host}")
-}
-
-fn proof_place(host: &str) -> String {
+pub(super) fn proof_place(host: &str) -> String {
     format!("private key of the proof for {host}")
-}
-
-fn account_place(directory: &str) -> String {
-    format!("account key for {directory}")
-}
-
-fn gone(host: &str) -> OpsError {
-    OpsError::not_found("domain", format!("{host} is no longer managed."))
-}
-
-/// The name, as long as its order is still this one: an order that was given up must not write any more.
-fn of_order(tx: &Tx, host: &str, since: Micros) -> Result<Doc<Managed>> {
-    let doc = tx.get::<Managed>(MANAGED, host)?;
-    doc.filter(|d| d.body.order.as_ref().is_some_and(|o| o.since == since))
-        .ok_or_else(|| gone(host))
 }
 
 impl Ops {
@@ -250,266 +206,5 @@ impl Ops {
     pub async fn managed(&self) -> Result<Vec<Managed>> {
         let docs = self.store().read(|tx| tx.list::<Managed>(MANAGED)).await?;
         Ok(docs.into_iter().map(|d| d.body).collect())
-    }
-
-    /// Begins an order, or gives the one that is under way: its private key is in the store before the server hears
-    /// of anything, so that nothing that is issued can be lost.
-    ///
-    /// # Errors
-    /// `NotFound` when the name is no longer managed.
-    pub async fn begin_order(
-        &self,
-        host: &str,
-        key: &str,
-    ) -> Result<(AcmeOrder, Zeroizing<String>)> {
-        let sealed_key = self.seal_key(&order_place(host), key)?;
-        let order = self
-            .store()
-            .write(|tx| {
-                let mut doc = tx
-                    .get::<Managed>(MANAGED, host)?
-                    .ok_or_else(|| gone(host))?;
-                if let Some(order) = &doc.body.order {
-                    return Ok::<_, OpsError>(order.clone());
-                }
-                let order = AcmeOrder {
-                    url: None,
-                    sealed_key: sealed_key.clone(),
-                    since: Micros::now(),
-                };
-                doc.body.order = Some(order.clone());
-                tx.replace(MANAGED, &mut doc)?;
-                Ok(order)
-            })
-            .await?;
-        let key = self.open_key(&order_place(host), &order.sealed_key)?;
-        Ok((order, key))
-    }
-
-    /// The server has told the order's address.
-    ///
-    /// # Errors
-    /// `NotFound` when this order is no longer wanted.
-    pub async fn order_made(&self, host: &str, since: Micros, url: &str) -> Result<()> {
-        self.store()
-            .write(|tx| {
-                let mut doc = of_order(tx, host, since)?;
-                if let Some(order) = &mut doc.body.order {
-                    order.url = Some(url.to_owned());
-                }
-                Ok(tx.replace(MANAGED, &mut doc)?)
-            })
-            .await
-    }
-
-    /// Lets the router answer a token (HTTP-01).
-    ///
-    /// # Errors
-    /// `NotFound` when this order is no longer wanted.
-    pub async fn put_answer(
-        &self,
-        host: &str,
-        since: Micros,
-        token: &str,
-        answer: &str,
-    ) -> Result<()> {
-        self.store()
-            .write(|tx| {
-                of_order(tx, host, since)?;
-                let body = Answer {
-                    host: host.to_owned(),
-                    answer: answer.to_owned(),
-                };
-                tx.delete(ANSWER, token)?;
-                Ok(tx.insert(ANSWER, token, &body)?)
-            })
-            .await
-    }
-
-    /// Lets the router show a certificate to those who ask for `acme-tls/1` (TLS-ALPN-01); gives the version of the
-    /// certificates that has it.
-    ///
-    /// # Errors
-    /// `NotFound` when this order is no longer wanted.
-    pub async fn put_proof(
-        &self,
-        host: &str,
-        since: Micros,
-        chain: &str,
-        key: &str,
-    ) -> Result<u64> {
-        let sealed_key = self.seal_key(&proof_place(host), key)?;
-        self.store()
-            .write(|tx| {
-                of_order(tx, host, since)?;
-                let body = Proof {
-                    chain: chain.to_owned(),
-                    sealed_key: sealed_key.clone(),
-                };
-                tx.delete(PROOF, host)?;
-                tx.insert(PROOF, host, &body)?;
-                cert::touch(tx)?;
-                cert::version(tx)
-            })
-            .await
-    }
-
-    /// The certificate is there: it is used from now on, and the order is over.
-    ///
-    /// # Errors
-    /// `NotFound` when this order is no longer wanted.
-    pub async fn order_done(&self, host: &str, since: Micros, chain: &str) -> Result<Endpoint> {
-        let endpoint = self
-            .store()
-            .write(|tx| {
-                let mut doc = of_order(tx, host, since)?;
-                let m = &mut doc.body;
-                let sealed = m.order.take().map(|o| o.sealed_key).unwrap_or_default();
-                let key = self.open_key(&order_place(host), &sealed)?;
-                let before = m.issued.as_ref().map(|i| i.endpoint.clone());
-                let endpoint = self.put_issued(
-                    tx,
-                    Issue {
-                        app: m.app,
-                        host,
-                        chain,
-                        key: &key,
-                        before: before.as_deref(),
-                    },
-                )?;
-                m.issued = Some(Issued {
-                    endpoint: endpoint.name.clone(),
-                    starts_at: endpoint.facts.starts_at,
-                    expires_at: endpoint.facts.expires_at,
-                    window: None,
-                    ask_at: Some(Micros::now()),
-                });
-                m.trouble = None;
-                m.asked_at = None;
-                tx.replace(MANAGED, &mut doc)?;
-                clear_challenges(tx, host)?;
-                Ok::<_, OpsError>(endpoint)
-            })
-            .await?;
-        tracing::info!(host, cert = %endpoint.name, "certificate issued");
-        Ok(endpoint)
-    }
-
-    /// An attempt failed. `keep_order`: the order itself is good, the next attempt goes on with it.
-    ///
-    /// # Errors
-    /// Only of the store; a name that is no longer managed is no error.
-    pub async fn order_failed(
-        &self,
-        host: &str,
-        reason: &str,
-        retry_at: Option<Micros>,
-        keep_order: bool,
-    ) -> Result<()> {
-        let reason: String = reason.chars().take(REASON).collect();
-        self.store()
-            .write(|tx| {
-                let Some(mut doc) = tx.get::<Managed>(MANAGED, host)? else {
-                    return Ok(());
-                };
-                let failures = doc.body.trouble.as_ref().map_or(0, |t| t.failures);
-                doc.body.trouble = Some(Trouble {
-                    failures: failures.saturating_add(1),
-                    at: Micros::now(),
-                    reason: reason.clone(),
-                    retry_at,
-                });
-                doc.body.asked_at = None;
-                if !keep_order {
-                    doc.body.order = None;
-                    clear_challenges(tx, host)?;
-                }
-                Ok::<_, OpsError>(tx.replace(MANAGED, &mut doc)?)
-            })
-            .await?;
-        tracing::warn!(host, "no certificate yet: {reason}");
-        Ok(())
-    }
-
-    /// What the server says about the time of renewal; ask again at `ask_at`, or never.
-    ///
-    /// # Errors
-    /// Only of the store.
-    pub async fn set_window(
-        &self,
-        host: &str,
-        window: Option<Window>,
-        ask_at: Option<Micros>,
-    ) -> Result<()> {
-        self.store()
-            .write(|tx| {
-                let Some(mut doc) = tx.get::<Managed>(MANAGED, host)? else {
-                    return Ok(());
-                };
-                let Some(issued) = &mut doc.body.issued else {
-                    return Ok(());
-                };
-                issued.window = window;
-                issued.ask_at = ask_at;
-                Ok(tx.replace(MANAGED, &mut doc)?)
-            })
-            .await
-    }
-
-    /// The certificate that a managed name has now.
-    ///
-    /// # Errors
-    /// Only of the store.
-    pub async fn issued_chain(&self, m: &Managed) -> Result<Option<String>> {
-        let Some(issued) = &m.issued else {
-            return Ok(None);
-        };
-        let read = |tx: &Tx| tx.get::<Endpoint>(cert::ENDPOINT, &issued.endpoint);
-        Ok(self.store().read(read).await?.map(|d| d.body.chain))
-    }
-
-    /// The account at a directory: its key in base64 and, once the server has told it, its address. A new key is made
-    /// with `fresh` when there is none.
-    ///
-    /// # Errors
-    /// Only of the store.
-    pub async fn acme_account(
-        &self,
-        directory: &str,
-        fresh: &str,
-    ) -> Result<(Zeroizing<String>, Option<String>)> {
-        let place = account_place(directory);
-        let sealed_key = self.seal_key(&place, fresh)?;
-        let account = self
-            .store()
-            .write(|tx| {
-                if let Some(doc) = tx.get::<Account>(ACCOUNT, directory)? {
-                    return Ok::<_, OpsError>(doc.body);
-                }
-                let account = Account {
-                    sealed_key: sealed_key.clone(),
-                    id: None,
-                };
-                tx.insert(ACCOUNT, directory, &account)?;
-                Ok(account)
-            })
-            .await?;
-        Ok((self.open_key(&place, &account.sealed_key)?, account.id))
-    }
-
-    /// The server has told the account's address, or no longer knows it (`None`).
-    ///
-    /// # Errors
-    /// Only of the store.
-    pub async fn set_acme_account(&self, directory: &str, id: Option<&str>) -> Result<()> {
-        self.store()
-            .write(|tx| {
-                let Some(mut doc) = tx.get::<Account>(ACCOUNT, directory)? else {
-                    return Ok(());
-                };
-                doc.body.id = id.map(str::to_owned);
-                Ok(tx.replace(ACCOUNT, &mut doc)?)
-            })
-            .await
     }
 }

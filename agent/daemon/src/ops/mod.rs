@@ -17,6 +17,7 @@ mod formation;
 mod key;
 mod managed;
 mod name;
+mod order;
 mod public_key;
 mod release;
 mod rollout;

@@ -13,6 +13,7 @@ pub struct Authority {
     dir: tempfile::TempDir,
     acme: u16,
     names: u16,
+    tls: u16,
     children: Vec<Child>,
 }
 
@@ -106,6 +107,7 @@ impl Authority {
             dir,
             acme: free_port(),
             names: free_port(),
+            tls: free_port(),
             children: vec![],
         }
     }
@@ -119,11 +121,16 @@ impl Authority {
         )
     }
 
-    /// Starts both. Proofs by HTTP are looked for on `http`, those by TLS on `tls`; certificates live `seconds`.
+    /// Where it looks for proofs by TLS.
+    pub fn tls_port(&self) -> u16 {
+        self.tls
+    }
+
+    /// Starts both. Proofs by HTTP are looked for on `http`; certificates live `seconds`.
     ///
     /// # Panics
     /// Pebble is not installed, or does not come up.
-    pub fn start(&mut self, http: u16, tls: u16, seconds: u64) {
+    pub fn start(&mut self, http: u16, seconds: u64) {
         let dns = free_port();
         let config = serde_json::json!({ "pebble": {
             "listenAddress": format!("127.0.0.1:{}", self.acme),
@@ -131,7 +138,7 @@ impl Authority {
             "certificate": self.dir.path().join("pebble.crt"),
             "privateKey": self.dir.path().join("pebble.key"),
             "httpPort": http,
-            "tlsPort": tls,
+            "tlsPort": self.tls,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": false,
             "certificateValidityPeriod": seconds,
