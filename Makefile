@@ -28,8 +28,8 @@ test: ## Run every fast test: units, properties, simulation, end to end
 	$(CARGO) build --workspace --all-targets
 	.ci/cargo-test
 
-test-slow: ## Run the slow suites too: packages from registries, sshd, full disk, heavy load (root)
-	@.ci/deps build test samples root
+test-slow: ## Run the slow suites too: packages from registries, an ACME server, sshd, full disk, heavy load (root)
+	@.ci/deps build test samples acme root
 	$(CARGO) build --workspace --all-targets
 	.ci/cargo-test --slow
 
@@ -67,7 +67,7 @@ fmt: ## Format the code
 	$(CARGO) fmt --all
 
 deps: ## Install the Debian packages that all targets need
-	@.ci/deps build demo test bench peers samples root lint
+	@.ci/deps build demo test bench peers samples acme root lint
 
 ci: ## Run what the clean machine runs, on this one (root; installs packages)
 	.ci/run

@@ -1,8 +1,8 @@
 //! The one definition of the commands and their flags; help and completions are made from it.
 
 use crate::commands::{
-    apps, auth, authorizations, builds, completions, config, credentials, hokku_toml, keys, logs,
-    maintenance, open, ps, releases, remotes, routing, run, status,
+    apps, auth, authorizations, builds, certs, completions, config, credentials, domains,
+    hokku_toml, keys, logs, maintenance, open, ps, releases, remotes, routing, run, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -94,6 +94,36 @@ pub enum Command {
     RoutingCheck(hokku_toml::Check),
     #[command(name = "routing:hash")]
     RoutingHash(hokku_toml::Hash),
+    #[command(name = "domains")]
+    Domains(domains::List),
+    #[command(name = "domains:add")]
+    DomainsAdd(domains::Add),
+    #[command(name = "domains:remove")]
+    DomainsRemove(domains::Remove),
+    #[command(name = "domains:clear")]
+    DomainsClear(domains::Clear),
+    #[command(name = "domains:info")]
+    DomainsInfo(domains::Info),
+    #[command(name = "domains:wait")]
+    DomainsWait(domains::Wait),
+    #[command(name = "certs")]
+    Certs(certs::List),
+    #[command(name = "certs:add")]
+    CertsAdd(certs::Add),
+    #[command(name = "certs:update")]
+    CertsUpdate(certs::Update),
+    #[command(name = "certs:remove")]
+    CertsRemove(certs::Remove),
+    #[command(name = "certs:info")]
+    CertsInfo(certs::Info),
+    #[command(name = "certs:auto")]
+    CertsAuto(certs::Auto),
+    #[command(name = "certs:auto:enable")]
+    CertsAutoEnable(certs::AutoEnable),
+    #[command(name = "certs:auto:disable")]
+    CertsAutoDisable(certs::AutoDisable),
+    #[command(name = "certs:auto:refresh")]
+    CertsAutoRefresh(certs::AutoRefresh),
     #[command(name = "git:remote")]
     GitRemote(remotes::Set),
     #[command(name = "git:credentials", hide = true)]

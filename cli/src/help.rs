@@ -5,7 +5,7 @@ use clap::Command;
 use std::fmt::Write as _;
 
 /// The commands as people look for them.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Apps",
         &[
@@ -44,6 +44,26 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "routing:unset",
             "routing:check",
             "routing:hash",
+        ],
+    ),
+    (
+        "Domains and certificates",
+        &[
+            "domains",
+            "domains:add",
+            "domains:remove",
+            "domains:clear",
+            "domains:info",
+            "domains:wait",
+            "certs",
+            "certs:add",
+            "certs:update",
+            "certs:remove",
+            "certs:info",
+            "certs:auto",
+            "certs:auto:enable",
+            "certs:auto:disable",
+            "certs:auto:refresh",
         ],
     ),
     (

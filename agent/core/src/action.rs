@@ -20,6 +20,12 @@ pub enum Action {
         /// The whole table, with the next version number.
         table: RouteTable,
     },
+    /// Send the certificates to the router. The loop reads them as they are now and applies `CertsSent` with the wish
+    /// that they were read for.
+    Certify {
+        /// The version to send them as.
+        version: u64,
+    },
     /// Ask the router to report when nothing is in flight to a dyno that has left the table.
     Drain {
         /// Which.

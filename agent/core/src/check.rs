@@ -22,7 +22,27 @@ pub fn check(desired: &Desired, observed: &Observed, now: Micros) -> Vec<String>
     way_out(desired, observed, now, &mut wrong);
     slots(desired, observed, now, &mut wrong);
     starts(desired, observed, &mut wrong);
+    certs(desired, observed, &mut wrong);
     wrong
+}
+
+/// No certificates that were never wished for, and none counted as confirmed on a connection that ended.
+fn certs(desired: &Desired, observed: &Observed, wrong: &mut Vec<String>) {
+    let c = &observed.router.certs;
+    if let Some((certs, version)) = c.sent {
+        if certs > desired.certs {
+            wrong.push(format!("certs-astray: {certs} of {}", desired.certs));
+        }
+        if version < certs || version > c.newest {
+            wrong.push(format!(
+                "certs-version: {certs} as {version} of {}",
+                c.newest
+            ));
+        }
+    }
+    if !observed.router.connected && (c.sent.is_some() || c.applied != 0) {
+        wrong.push("certs-stale: certificates of a connection that ended are counted".into());
+    }
 }
 
 /// One release per app in a table; never the candidate's; only dynos that are up when the table is sent.
@@ -176,6 +196,9 @@ pub fn unrest(desired: &Desired, observed: &Observed) -> Vec<String> {
         } else if !r.oneoff && version != Some(r.version) {
             odd.push(format!("{} v{} is of an old release", r.name, r.version));
         }
+    }
+    if desired.certs != 0 && observed.router.certs.confirmed() != desired.certs {
+        odd.push("the router has not confirmed the certificates".into());
     }
     if !observed.router.confirmed() {
         odd.push("the router has not confirmed its table".into());

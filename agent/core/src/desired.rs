@@ -17,6 +17,8 @@ pub struct Desired {
     pub default_app: Option<AppId>,
     /// What the router is told about itself.
     pub front: Front,
+    /// Version of all usable certificates: the time of their last change in microseconds. 0: there never were any.
+    pub certs: u64,
 }
 
 /// The wishes for one app.

@@ -85,6 +85,18 @@ pub enum Event {
         /// Its version.
         version: u64,
     },
+    /// The loop sent the certificates to the router.
+    CertsSent {
+        /// Which of Desired's they are.
+        certs: u64,
+        /// The version they were sent as.
+        version: u64,
+    },
+    /// The router uses the certificates of this version, or of a newer one that it had.
+    Certified {
+        /// Their version.
+        version: u64,
+    },
     /// Nothing is in flight to the dyno any more.
     Drained {
         /// Which.

@@ -6,6 +6,7 @@
 //! Where its tests are: beside the code, in `tests/`, and `tests/simulation/`: whole lives of a node against
 //! [`check::check`].
 
+pub mod acme;
 pub mod action;
 mod apply;
 pub mod backoff;

@@ -150,6 +150,8 @@ pub struct Router {
     /// The highest version ever sent or reported: the next table gets one more, so that a late report of an older
     /// connection can't be taken for a confirmation.
     pub newest: u64,
+    /// Certificates sent on this connection and what it said of them.
+    pub certs: Certs,
     /// Dynos that it may send requests to: those of every table it could be serving from. A dyno leaves this set
     /// only when the router has confirmed a table without it.
     pub known: BTreeSet<DynoId>,
@@ -157,7 +159,36 @@ pub struct Router {
     pub draining: BTreeSet<DynoId>,
 }
 
+/// What the router has of the certificates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Certs {
+    /// The last ones sent on this connection: which of Desired's, and the version they were sent as.
+    pub sent: Option<(u64, u64)>,
+    /// When they were sent.
+    pub sent_at: Micros,
+    /// The version it reported on this connection; 0 for none.
+    pub applied: u64,
+    /// The highest version ever reported or sent: a router ignores what is not newer than its own.
+    pub newest: u64,
+}
+
+impl Certs {
+    /// Which of Desired's certificates it has confirmed; 0 for none.
+    pub fn confirmed(&self) -> u64 {
+        match self.sent {
+            Some((certs, version)) if version == self.applied => certs,
+            _ => 0,
+        }
+    }
+}
+
 impl Router {
+    /// Whether a router that comes back still has its certificates, only it can say.
+    pub(crate) fn forget_certs(&mut self) {
+        self.certs.sent = None;
+        self.certs.applied = 0;
+    }
+
     /// Does it serve by the last table sent on this connection?
     pub fn confirmed(&self) -> bool {
         self.connected

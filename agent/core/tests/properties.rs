@@ -75,6 +75,8 @@ fn event() -> impl Strategy<Value = Event> {
         }),
         any::<u64>().prop_map(|version| Event::Routed { version }),
         (0u64..9).prop_map(|version| Event::RouterCame { version }),
+        (0u64..9).prop_map(|version| Event::CertsSent { certs: 0, version }),
+        any::<u64>().prop_map(|version| Event::Certified { version }),
         Just(Event::RouterWent),
         end.clone()
             .prop_map(|(app, version)| Event::PromoteOrdered { app, version }),

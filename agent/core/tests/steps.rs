@@ -859,3 +859,40 @@ fn every_action_has_a_reason() {
         assert!(reason.len() > 10, "{a:?}: {reason:?}");
     }
 }
+
+#[test]
+fn certificates_are_sent_when_they_change_and_to_each_router_that_comes() {
+    let mut n = Node::running(1, &[("web", 1)]);
+    assert_eq!(
+        n.says(),
+        [""; 0],
+        "a node without certificates has none to send"
+    );
+    n.desired.certs = 70;
+    assert_eq!(n.obey(), ["certify 70"]);
+    assert_eq!(n.says(), [""; 0]);
+    n.pass(10.0);
+    assert_eq!(n.obey(), ["certify 71"], "not confirmed in ten seconds");
+    n.tell(Event::Certified { version: 71 });
+    assert_eq!(n.observed.router.certs.confirmed(), 70);
+    n.pass(60.0);
+    assert_eq!(n.says(), [""; 0]);
+    n.desired.certs = 90;
+    assert_eq!(n.obey(), ["certify 90"]);
+    n.tell(Event::RouterWent);
+    n.tell(Event::Certified { version: 90 });
+    assert_eq!(
+        n.observed.router.certs.confirmed(),
+        0,
+        "that router is gone"
+    );
+    n.tell(Event::RouterCame { version: 2 });
+    let said = n.obey();
+    assert!(said.contains(&"certify 91".to_owned()), "{said:?}");
+    n.tell(Event::Certified { version: 200 });
+    let said = n.says();
+    assert!(
+        said.contains(&"certify 201".to_owned()),
+        "it has newer ones: {said:?}"
+    );
+}

@@ -34,6 +34,16 @@ pub struct Config {
     pub router_listen_tls: Vec<SocketAddr>,
     /// Apps are reached at `<name>.<apps_domain>`.
     pub apps_domain: String,
+    /// The app that gets the requests for hosts that no app claims. Empty: none. Absent: the only app, if there is one.
+    pub default_app: Option<String>,
+    /// Networks whose `X-Forwarded-*` and PROXY headers are believed; those of load balancers. Nobody else's are.
+    pub trusted_proxies: Vec<String>,
+    /// Connections of trusted proxies begin with a PROXY header (v1 or v2), which is demanded then.
+    pub proxy_protocol: bool,
+    /// A further path at which the router tells load balancers its health, whatever the host.
+    pub health_path: Option<String>,
+    /// The app whose dynos decide about health; absent: all that run.
+    pub health_app: Option<String>,
     /// Start and watch the router from here; off where it is a unit of its own.
     pub spawn_router: bool,
     /// Ports given to web dynos, first and last.
@@ -56,6 +66,50 @@ pub struct Config {
     pub build: BuildConfig,
     /// Budgets in bytes for what may be deleted.
     pub retain: Retain,
+    /// Certificates got by ACME.
+    pub acme: AcmeConfig,
+}
+
+/// Settings of automatic certificates (RFC 8555).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AcmeConfig {
+    /// The certificate authority's directory.
+    pub directory: String,
+    /// Where the authority may write to about certificates; none: nowhere.
+    pub email: Option<String>,
+    /// Its terms of service are agreed to. Without this nothing is ordered.
+    pub agree: bool,
+    /// PEM file of the roots that the directory's own certificate is checked with; absent: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The ways of proof, in the order in which they are tried.
+    pub challenges: Vec<Challenge>,
+    /// For the custom domains of all apps, save where `certs:auto:disable` was said.
+    pub all: bool,
+}
+
+/// A way to prove that a name leads here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Challenge {
+    /// A file below `/.well-known/acme-challenge/` on port 80 (RFC 8555, section 8.3).
+    #[serde(rename = "http-01")]
+    Http01,
+    /// A certificate on port 443 (RFC 8737).
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
+}
+
+impl Default for AcmeConfig {
+    fn default() -> AcmeConfig {
+        AcmeConfig {
+            directory: "https://acme-v02.api.letsencrypt.org/directory".into(),
+            email: None,
+            agree: false,
+            ca_file: None,
+            challenges: vec![Challenge::Http01, Challenge::TlsAlpn01],
+            all: false,
+        }
+    }
 }
 
 /// Settings of builds.
@@ -100,6 +154,11 @@ impl Default for Config {
             health_listen: None,
             router_listen_tls: Vec::new(),
             apps_domain: "localhost".into(),
+            default_app: None,
+            trusted_proxies: hokku_model::route::Front::default().trusted,
+            proxy_protocol: false,
+            health_path: None,
+            health_app: None,
             spawn_router: true,
             dyno_ports: (20_000, 29_999),
             first_uid: 200_000,
@@ -111,6 +170,7 @@ impl Default for Config {
             drain_timeout: 30,
             build: BuildConfig::default(),
             retain: Retain::default(),
+            acme: AcmeConfig::default(),
         }
     }
 }
@@ -176,8 +236,80 @@ impl Config {
         use anyhow::Context;
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("can't read the settings file {}", path.display()))?;
-        toml::from_str(&text)
-            .with_context(|| format!("the settings file {} is not valid", path.display()))
+        let invalid = || format!("the settings file {} is not valid", path.display());
+        let config: Config = toml::from_str(&text).with_context(invalid)?;
+        config.check().with_context(invalid)?;
+        Ok(config)
+    }
+
+    /// Looks at what the types can't say.
+    ///
+    /// # Errors
+    /// The setting, what is wrong with it, and what is expected.
+    pub fn check(&self) -> anyhow::Result<()> {
+        use anyhow::{bail, ensure};
+        for (key, name) in [
+            ("default_app", &self.default_app),
+            ("health_app", &self.health_app),
+        ] {
+            let Some(name) = name.as_deref().filter(|n| !n.is_empty()) else {
+                continue;
+            };
+            if let Err(e) = name.parse::<hokku_model::AppName>() {
+                bail!("{key} has to be the name of an app: {e}");
+            }
+        }
+        self.trusted()?;
+        ensure!(
+            !self.proxy_protocol || !self.trusted_proxies.is_empty(),
+            "proxy_protocol is on and trusted_proxies is empty: name the networks whose PROXY headers are to be believed"
+        );
+        if let Some(path) = &self.health_path {
+            ensure!(
+                path.starts_with('/')
+                    && path
+                        .bytes()
+                        .all(|b| b.is_ascii_graphic() && !b"?#".contains(&b)),
+                "health_path is {path:?}: expected a path such as \"/health\", without a query"
+            );
+        }
+        let acme = &self.acme;
+        ensure!(
+            acme.directory.starts_with("https://"),
+            "acme.directory is {:?}: expected an https:// address",
+            acme.directory
+        );
+        ensure!(
+            !acme.challenges.is_empty(),
+            "acme.challenges is empty: expected \"http-01\", \"tls-alpn-01\", or both"
+        );
+        if let Some(email) = &acme.email {
+            ensure!(
+                email.contains('@') && email.bytes().all(|b| b.is_ascii_graphic()),
+                "acme.email is {email:?}: expected an address such as \"ops@example.org\""
+            );
+        }
+        Ok(())
+    }
+
+    /// The networks of `trusted_proxies`; a single address counts as a network of one.
+    ///
+    /// # Errors
+    /// One that is neither.
+    pub fn trusted(&self) -> anyhow::Result<Vec<String>> {
+        let one = |text: &String| {
+            let text = text.trim();
+            let net = text.parse::<ipnet::IpNet>().ok().or_else(|| {
+                let ip: std::net::IpAddr = text.parse().ok()?;
+                Some(ipnet::IpNet::from(ip))
+            });
+            net.map(|n| n.trunc().to_string()).ok_or_else(|| {
+                anyhow::anyhow!(
+                    "trusted_proxies has {text:?}: expected networks such as \"10.0.0.0/8\" or addresses such as \"192.0.2.7\""
+                )
+            })
+        };
+        self.trusted_proxies.iter().map(one).collect()
     }
 
     /// The Unix socket's path.
@@ -263,6 +395,42 @@ mod tests {
         assert_eq!(read("").unwrap(), None);
         let e = read("metrics_listen = \"here\"").unwrap_err().to_string();
         assert!(e.contains("\"here\" is no address"), "{e}");
+    }
+
+    #[test]
+    fn settings_about_the_front_are_checked() {
+        let bad = |text: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let p = dir.path().join("hokku.toml");
+            std::fs::write(&p, text).unwrap();
+            format!("{:#}", Config::load(&p).unwrap_err())
+        };
+        for (text, say) in [
+            ("trusted_proxies = [\"10.0.0.0/33\"]", "10.0.0.0/33"),
+            ("trusted_proxies = [\"lb.example.org\"]", "networks such as"),
+            (
+                "trusted_proxies = []\nproxy_protocol = true",
+                "trusted_proxies is empty",
+            ),
+            ("health_path = \"health\"", "health_path"),
+            ("health_path = \"/h?x\"", "without a query"),
+            ("default_app = \"My App\"", "default_app"),
+            ("[acme]\ndirectory = \"http://x\"", "https://"),
+            ("[acme]\nchallenges = []", "http-01"),
+            ("[acme]\nchallenges = [\"dns-01\"]", "dns-01"),
+        ] {
+            let e = bad(text);
+            assert!(e.contains(say), "{text}: {e}");
+        }
+        let c = Config {
+            trusted_proxies: vec!["10.1.2.3/8".into(), "::1".into(), "192.0.2.7".into()],
+            ..Config::default()
+        };
+        assert_eq!(
+            c.trusted().unwrap(),
+            ["10.0.0.0/8", "::1/128", "192.0.2.7/32"]
+        );
+        Config::default().check().unwrap();
     }
 
     #[test]

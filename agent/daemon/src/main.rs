@@ -156,6 +156,7 @@ impl Serve {
         if let Some(v) = self.dyno_ports {
             config.dyno_ports = v;
         }
+        config.check()?;
         Ok(config)
     }
 }

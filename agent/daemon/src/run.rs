@@ -1,6 +1,7 @@
 //! The one place where the rooms are wired together.
 
 use crate::{
+    acme::{self, Acme},
     api::{self, ApiState},
     build::Builder,
     config::Config,
@@ -14,6 +15,7 @@ use crate::{
     sys,
 };
 use anyhow::{Context, bail};
+use hokku_model::cert::Served;
 use std::{
     fs,
     net::SocketAddr,
@@ -77,6 +79,8 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let ops = Ops::open(config.clone())?;
     give_up_pushes(&ops).await?;
     ops.write_authorized_keys().await?;
+    ops.sync_managed().await?;
+    tell_front(&config, &ops).await?;
     let logs = Logs::open(
         config.data_dir.join("logs"),
         router::dir(&config).join("logs"),
@@ -98,7 +102,9 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let (orders_tx, orders) = mpsc::channel(256);
     let (stop, shutdown) = watch::channel(false);
     let handle = control::Handle::new(orders_tx, supervisor.clone(), logs.clone());
+    let (served_tx, served) = watch::channel(Served::default());
     let hands = Hands {
+        served: served_tx,
         config: config.clone(),
         ops: ops.clone(),
         supervisor,
@@ -118,7 +124,12 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let control = tokio::spawn(Control::run(hands, ears));
     let program = std::env::current_exe().context("can't find the agent's own program file")?;
     let git = Git::new(config.clone(), ops.clone(), handle.clone(), program);
+    tokio::spawn(acme::keep(
+        Acme::new(config.clone(), ops.clone(), served.clone()),
+        shutdown.clone(),
+    ));
     let state = ApiState::new(config.clone(), ops, handle, capability.notices)
+        .watching(served)
         .beside(git::routes(git.clone()));
     tokio::spawn(git::keep(git, shutdown.clone()));
     let api = tokio::spawn(api::serve(state, listener, shutdown));
@@ -190,6 +201,31 @@ async fn give_up_pushes(ops: &Ops) -> anyhow::Result<()> {
             let reason = "the agent was stopped before the release was up; push again";
             ops.abandon(app.id, version, reason).await?;
             tracing::warn!(app = %app.name, version, "a push that was cut off is given up");
+        }
+    }
+    Ok(())
+}
+
+/// Says whose word about clients is believed, and which apps the settings name in vain.
+async fn tell_front(config: &Config, ops: &Ops) -> anyhow::Result<()> {
+    let trusted = match config.trusted()? {
+        none if none.is_empty() => "nobody".to_owned(),
+        some => some.join(", "),
+    };
+    let proxy = match config.proxy_protocol {
+        true => " and has to send a PROXY header",
+        false => "",
+    };
+    tracing::info!("X-Forwarded-* headers are believed from {trusted}{proxy}");
+    for (key, name) in [
+        ("default_app", &config.default_app),
+        ("health_app", &config.health_app),
+    ] {
+        let Some(name) = name.as_deref().filter(|n| !n.is_empty()) else {
+            continue;
+        };
+        if !ops.apps().await?.iter().any(|a| a.name.as_str() == name) {
+            tracing::warn!("{key} is {name}, and there is no app of that name yet");
         }
     }
     Ok(())

@@ -839,3 +839,184 @@ async fn routing_is_shown_and_changed() {
     };
     assert_eq!(nobody.get(path).await.status, 401);
 }
+
+#[tokio::test]
+async fn domains_are_added_shown_and_removed_as_herokus_cli_asks() {
+    let world = World::new().await;
+    let c = ann(&world).await;
+    world.app("myapp").await;
+    world.app("other").await;
+    let body = json!({"hostname": "WWW.Example.com", "sni_endpoint": null});
+    let made = c.ask("POST", "/apps/myapp/domains", body.clone()).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let d = made.json();
+    assert_eq!(
+        (&d["hostname"], &d["kind"], &d["cname"], &d["status"]),
+        (
+            &json!("www.example.com"),
+            &json!("custom"),
+            &json!("myapp.localhost"),
+            &json!("succeeded")
+        )
+    );
+    assert!(
+        d["sni_endpoint"].is_null() && d["acm_status"].is_null(),
+        "{d}"
+    );
+    let id = d["id"].as_str().unwrap();
+    for which in [id, "www.example.com", "WWW.example.com"] {
+        let shown = c.get(&format!("/apps/myapp/domains/{which}")).await;
+        assert_eq!(shown.json(), d, "{which}");
+    }
+    let taken = c.ask("POST", "/apps/other/domains", body).await;
+    assert_eq!(
+        (taken.status, taken.json()["id"].clone()),
+        (
+            http::StatusCode::UNPROCESSABLE_ENTITY,
+            json!("invalid_params")
+        )
+    );
+    assert!(taken.message().contains("the app myapp"), "{}", taken.text);
+    let own = c
+        .ask("DELETE", "/apps/myapp/domains/myapp.localhost", json!({}))
+        .await;
+    assert!(own.message().contains("can't be removed"), "{}", own.text);
+    let path = json!({"hostname": "example.com/shop"});
+    c.ok("POST", "/apps/myapp/domains", path).await;
+    c.ok(
+        "DELETE",
+        "/apps/myapp/domains/example.com%2Fshop",
+        json!({}),
+    )
+    .await;
+    c.ok("DELETE", "/apps/myapp/domains/www.example.com", json!({}))
+        .await;
+    let gone = c.get("/apps/myapp/domains/www.example.com").await;
+    assert_eq!(
+        (gone.status, gone.json()["resource"].clone()),
+        (http::StatusCode::NOT_FOUND, json!("domain"))
+    );
+}
+
+#[tokio::test]
+async fn certificates_are_uploaded_and_their_key_is_never_shown() {
+    let world = World::new().await;
+    let c = ann(&world).await;
+    world.app("myapp").await;
+    c.ok("POST", "/apps/myapp/domains", json!({"hostname": "a.test"}))
+        .await;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+    let crt = params.self_signed(&key).unwrap().pem();
+    let body = json!({"certificate_chain": crt, "private_key": key.serialize_pem()});
+    let made = c
+        .ask("POST", "/apps/myapp/sni-endpoints", body.clone())
+        .await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let cert = made.json();
+    let name = cert["name"].as_str().unwrap();
+    assert_eq!(cert["ssl_cert"]["cert_domains"], json!(["a.test"]));
+    assert_eq!(cert["ssl_cert"]["ca_signed?"], false);
+    assert_eq!(cert["hosts"], json!(["a.test"]));
+    assert!(
+        cert["warnings"][0]
+            .as_str()
+            .unwrap()
+            .contains("signed by itself"),
+        "{cert}"
+    );
+    let domain = c.get("/apps/myapp/domains/a.test").await.json();
+    assert_eq!(domain["sni_endpoint"]["name"], name);
+    assert_eq!(cert["domains"], json!([domain["id"]]));
+    for path in ["sni-endpoints".to_owned(), format!("sni-endpoints/{name}")] {
+        let shown = c.get(&format!("/apps/myapp/{path}")).await;
+        assert!(
+            shown.text.contains(name) && !shown.text.contains("PRIVATE"),
+            "{}",
+            shown.text
+        );
+    }
+    let attach = json!({"sni_endpoint": name});
+    c.ok("PATCH", "/apps/myapp/domains/a.test", attach.clone())
+        .await;
+    let astray = c
+        .ask("PATCH", "/apps/myapp/domains/myapp.localhost", attach)
+        .await;
+    assert!(
+        astray.message().contains("is for a.test"),
+        "{}",
+        astray.text
+    );
+    let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let wrong = json!({"certificate_chain": crt, "private_key": other});
+    let refused = c
+        .ask("PATCH", &format!("/apps/myapp/sni-endpoints/{name}"), wrong)
+        .await;
+    assert_eq!(refused.status, 422);
+    assert!(
+        refused.message().contains("does not belong"),
+        "{}",
+        refused.text
+    );
+    c.ok(
+        "DELETE",
+        &format!("/apps/myapp/sni-endpoints/{name}"),
+        json!({}),
+    )
+    .await;
+    assert_eq!(c.get("/apps/myapp/sni-endpoints").await.json(), json!([]));
+    let off = c.ask("POST", "/apps/myapp/acm", json!({})).await;
+    assert_eq!(off.status, 409);
+    assert!(off.message().contains("agree = true"), "{}", off.text);
+    assert_eq!(c.get("/apps/myapp").await.json()["acm"], false);
+}
+
+#[tokio::test]
+async fn automatic_certificates_are_switched_and_told_per_domain() {
+    let world = World::with(|c| c.acme.agree = true).await;
+    let c = ann(&world).await;
+    world.app("myapp").await;
+    for host in ["a.test", "*.b.test"] {
+        c.ok("POST", "/apps/myapp/domains", json!({"hostname": host}))
+            .await;
+    }
+    assert_eq!(
+        c.ok("POST", "/apps/myapp/acm", json!({})).await["acm"],
+        true
+    );
+    let of = async |host: &str| c.get(&format!("/apps/myapp/domains/{host}")).await.json();
+    assert_eq!(of("a.test").await["acm_status"], "pending");
+    let star = of("*.b.test").await;
+    assert_eq!(star["acm_status"], "failed");
+    assert!(
+        star["acm_status_reason"]
+            .as_str()
+            .unwrap()
+            .contains("certs:add"),
+        "{star}"
+    );
+    world
+        .ops
+        .order_failed("a.test", "no such name", None, false)
+        .await
+        .unwrap();
+    let acm = c.get("/apps/myapp/acm").await.json();
+    let a = &acm["domains"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|d| d["hostname"] == "a.test")
+        .unwrap()
+        .clone();
+    assert_eq!(
+        (&a["status"], &a["reason"], &a["failures"]),
+        (&json!("failing"), &json!("no such name"), &json!(1))
+    );
+    c.ok("PATCH", "/apps/myapp/acm", json!({})).await;
+    assert_eq!(of("a.test").await["acm_status"], "pending");
+    assert_eq!(
+        c.ok("DELETE", "/apps/myapp/acm", json!({})).await["acm"],
+        false
+    );
+    assert!(of("a.test").await["acm_status"].is_null());
+}

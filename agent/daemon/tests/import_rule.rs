@@ -19,6 +19,7 @@ const RULE: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
+    ("acme", &["ops", "sys", "config"]),
     ("ops", &["store", "config"]),
     ("build", &["slug", "sys", "config"]),
     ("slug", &["sys", "config"]),

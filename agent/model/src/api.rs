@@ -471,3 +471,159 @@ pub enum AttachMessage {
         text: String,
     },
 }
+
+/// `GET /apps/:app/domains`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Domain {
+    /// How its automatic certificate stands: `pending`, `in-progress`, `cert issued`, `failing`, `failed`; null when
+    /// there is none.
+    pub acm_status: Option<String>,
+    /// Why.
+    pub acm_status_reason: Option<String>,
+    /// The app.
+    pub app: Ref,
+    /// The name to point a CNAME record at; null for the app's own.
+    pub cname: Option<String>,
+    /// When added.
+    pub created_at: String,
+    /// The name. hokku: `*.example.com` and `example.com/path` too.
+    pub hostname: String,
+    /// The id, made of app and name.
+    pub id: String,
+    /// `heroku` for the name that the app has by itself, `custom` for others.
+    pub kind: String,
+    /// The certificate that is shown for it.
+    pub sni_endpoint: Option<Ref>,
+    /// `none` or `succeeded`: it takes effect at once.
+    pub status: String,
+    /// When last changed.
+    pub updated_at: String,
+}
+
+/// `POST /apps/:app/domains`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CreateDomain {
+    /// The name.
+    pub hostname: String,
+    /// Name or id of the certificate to show for it.
+    #[serde(default)]
+    pub sni_endpoint: Option<String>,
+}
+
+/// `PATCH /apps/:app/domains/:domain`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UpdateDomain {
+    /// Name or id of the certificate to show for it.
+    #[serde(default)]
+    pub sni_endpoint: Option<String>,
+}
+
+/// `GET /apps/:app/sni-endpoints`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SniEndpoint {
+    /// The app.
+    pub app: Ref,
+    /// PEM, leaf first. The private key is never shown.
+    pub certificate_chain: String,
+    /// When first given.
+    pub created_at: String,
+    /// Always null here.
+    pub display_name: Option<String>,
+    /// Ids of the domains it is shown for.
+    pub domains: Vec<String>,
+    /// The id.
+    pub id: String,
+    /// The name.
+    pub name: String,
+    /// What it says.
+    pub ssl_cert: SslCert,
+    /// When last replaced.
+    pub updated_at: String,
+    /// hokku: host names it is shown for.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// hokku: what may surprise; only in the answer to an upload.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// hokku: why the router can't use it.
+    #[serde(default)]
+    pub refused: Option<String>,
+}
+
+/// What a certificate says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SslCert {
+    /// Got and renewed by the agent.
+    pub acm: bool,
+    /// Signed by somebody else.
+    #[serde(rename = "ca_signed?")]
+    pub ca_signed: bool,
+    /// Names.
+    pub cert_domains: Vec<String>,
+    /// Valid until.
+    pub expires_at: String,
+    /// The id.
+    pub id: String,
+    /// Who signed.
+    pub issuer: String,
+    /// Signed by itself.
+    #[serde(rename = "self_signed?")]
+    pub self_signed: bool,
+    /// Valid from.
+    pub starts_at: String,
+    /// For whom.
+    pub subject: String,
+    /// hokku: SHA-256 in hex.
+    #[serde(default)]
+    pub fingerprint: String,
+}
+
+/// `POST /apps/:app/sni-endpoints`, and `PATCH` of one.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CreateSniEndpoint {
+    /// PEM.
+    pub certificate_chain: String,
+    /// PEM.
+    pub private_key: String,
+    /// hokku: only for these domains of the app; all that it covers when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<String>,
+}
+
+impl std::fmt::Debug for CreateSniEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CreateSniEndpoint")
+            .field("domains", &self.domains)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `GET /apps/:app/acm` (hokku)
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Acm {
+    /// Does the agent get certificates for this app?
+    pub acm: bool,
+    /// Where from.
+    pub directory: String,
+    /// Has the operator agreed to that authority's terms?
+    pub agreed: bool,
+    /// The custom domains.
+    pub domains: Vec<AcmDomain>,
+}
+
+/// One domain of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AcmDomain {
+    /// The name.
+    pub hostname: String,
+    /// As [`Domain::acm_status`]; empty when it is off.
+    pub status: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// When the certificate ends.
+    pub expires_at: Option<String>,
+    /// Attempts that failed in a row.
+    pub failures: u32,
+    /// When the next attempt, or the renewal, is due.
+    pub next_attempt_at: Option<String>,
+}

@@ -32,6 +32,9 @@ pub struct App {
     /// Host names that lead to the app besides `<name>.<apps domain>`.
     #[serde(default)]
     pub domains: Vec<String>,
+    /// Does the agent get certificates for the custom domains by itself? `None`: as the node's settings say.
+    #[serde(default)]
+    pub acm: Option<bool>,
     /// The buildpacks that the operator chose, or that the first build detected (pinned), in order.
     #[serde(default)]
     pub buildpacks: Vec<String>,

@@ -6,12 +6,15 @@
 
 mod support;
 
+mod acme;
 mod agent_death;
 mod bad_deploys;
+mod certs;
 mod config;
 mod crash;
 mod destroy;
 mod disk_full;
+mod domains;
 mod handover;
 mod isolation;
 mod logs;

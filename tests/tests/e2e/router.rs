@@ -67,6 +67,8 @@ fn figures_of_an_app_are_on_the_routers_socket() {
 fn unknown_hosts_get_404_and_empty_apps_their_code() {
     let host = Host::start();
     host.create("shop");
+    // With one app alone, that one would get the requests for unknown hosts.
+    host.create("other");
     eventually("the router has its first table", 10, || {
         (host.get("shop", "/").status == 502).then_some(())
     });

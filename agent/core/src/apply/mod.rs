@@ -59,6 +59,14 @@ impl Observed {
                 self.routed(*version);
                 vec![]
             }
+            Event::CertsSent { certs, version } => {
+                self.certs_sent(*certs, *version, now);
+                vec![]
+            }
+            Event::Certified { version } => {
+                self.certified(*version);
+                vec![]
+            }
             Event::RouterCame { version } => {
                 self.router_came(*version, now);
                 vec![]

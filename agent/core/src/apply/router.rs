@@ -47,6 +47,25 @@ impl Observed {
         }
     }
 
+    pub(super) fn certs_sent(&mut self, certs: u64, version: u64, now: Micros) {
+        let r = &mut self.router;
+        // Even on a connection that broke meanwhile: they may have arrived.
+        r.certs.newest = r.certs.newest.max(version);
+        if r.connected {
+            r.certs.sent = Some((certs, version));
+            r.certs.sent_at = now;
+        }
+    }
+
+    pub(super) fn certified(&mut self, version: u64) {
+        let connected = self.router.connected;
+        let c = &mut self.router.certs;
+        c.newest = c.newest.max(version);
+        if connected {
+            c.applied = c.applied.max(version);
+        }
+    }
+
     pub(super) fn router_came(&mut self, version: u64, now: Micros) {
         let r = &mut self.router;
         r.connected = true;
@@ -54,6 +73,7 @@ impl Observed {
         r.sent = None;
         r.applied = version;
         r.newest = r.newest.max(version);
+        r.forget_certs();
         r.draining.clear();
         if version == 0 {
             r.known.clear();
@@ -76,6 +96,7 @@ impl Observed {
         }
         r.connected = false;
         r.sent = None;
+        r.forget_certs();
         r.draining.clear();
     }
 }

@@ -13,6 +13,7 @@
 //! if routed, so that destroying always ends.
 
 pub mod build;
+mod certs;
 mod crew;
 pub mod explain;
 mod restart;
@@ -48,6 +49,7 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Micros) -> Plan {
     }
     sweep::retire_destroyed(desired, observed, &mut draft);
     route::publish(desired, &crews, observed, &mut draft);
+    certs::publish(desired, observed, &mut draft);
     draft.done()
 }
 

@@ -124,6 +124,7 @@ impl Node {
                 let apps: Vec<String> = table.apps.values().map(one).collect();
                 format!("route {}", apps.join("; "))
             }
+            Action::Certify { version } => format!("certify {version}"),
             Action::Drain { dyno, deadline } => {
                 format!("drain {} {}s", of(dyno), deadline.as_secs())
             }
@@ -143,6 +144,10 @@ impl Node {
                 Action::Route { table } => self.tell(Event::TableSent { table }),
                 Action::Drain { dyno, deadline } => {
                     self.tell(Event::DrainOrdered { dyno, deadline })
+                }
+                Action::Certify { version } => {
+                    let certs = self.desired.certs;
+                    self.tell(Event::CertsSent { certs, version });
                 }
                 Action::Stop { dyno } => self.tell(Event::StopOrdered { dyno }),
                 Action::Kill { dyno } => self.tell(Event::KillOrdered { dyno }),

@@ -89,6 +89,7 @@ impl World {
                 .iter()
                 .map(|(id, a)| (*id, a.wish.clone()))
                 .collect(),
+            certs: self.certs,
             ..Desired::default()
         };
         if let Some(a) = &mut self.agent {
@@ -171,6 +172,14 @@ impl World {
                 }]);
                 if self.calm() || !self.dice.chance(4) {
                     self.post(Happening::Table(self.router.connection, table));
+                }
+            }
+            Action::Certify { version } => {
+                let Some(a) = &self.agent else { return };
+                let certs = a.desired.certs;
+                self.apply(&[Event::CertsSent { certs, version }]);
+                if self.calm() || !self.dice.chance(4) {
+                    self.post(Happening::Certs(self.router.connection, certs, version));
                 }
             }
             Action::Drain { dyno, deadline } => {

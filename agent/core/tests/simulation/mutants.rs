@@ -584,3 +584,22 @@ fn routes_twice_or_astray() {
         &["routed-astray"],
     );
 }
+
+#[test]
+fn never_sends_the_certificates() {
+    noticed_by("unrest", |_, _, _, p| {
+        p.actions
+            .retain(|(a, _)| !matches!(a, Action::Certify { .. }))
+    });
+}
+
+#[test]
+fn sends_certificates_as_an_older_version() {
+    noticed_by("certs-version", |_, _, _, p| {
+        for (a, _) in &mut p.actions {
+            if let Action::Certify { version } = a {
+                *version = version.saturating_sub(1);
+            }
+        }
+    });
+}

@@ -166,6 +166,22 @@ impl World {
         self.report(Event::Routed { version });
     }
 
+    pub fn take_certs(&mut self, connection: u64, certs: u64, version: u64) {
+        let r = &mut self.router;
+        if connection != r.connection || !r.connected {
+            return;
+        }
+        if version > r.certs.1 {
+            if certs < r.certs.0 {
+                let text = format!("certs-back: {certs} after {}", r.certs.0);
+                return self.fail(text);
+            }
+            r.certs = (certs, version);
+        }
+        let version = self.router.certs.1;
+        self.report(Event::Certified { version });
+    }
+
     fn compare(&mut self, old: &RouteTable) {
         let now = self.now;
         let mut wrong = vec![];
@@ -359,6 +375,7 @@ impl World {
         self.router.life += 1;
         self.router.flights.clear();
         self.router.drains.clear();
+        self.router.certs = (0, 0);
         self.disconnect();
         let late = if self.dice.chance(10) {
             700

@@ -35,7 +35,8 @@ impl World {
             90..93 => self.one_off(app),
             93..96 => self.change(app, |a| a.wish.maintenance ^= true),
             96 => self.drain_time(app),
-            97..99 if apps.len() > 1 => self.destroy(app),
+            97 if apps.len() > 1 => self.destroy(app),
+            98..100 => self.certs(app),
             _ => {}
         }
     }
@@ -242,6 +243,18 @@ impl World {
         self.spawn(record);
     }
 
+    /// Somebody gives a certificate, or takes one away. Once in a while the store was put back from a backup: then the
+    /// router has newer ones than are known of.
+    fn certs(&mut self, app: AppId) {
+        self.certs = (self.now.0 as u64).max(self.certs + 1);
+        let certs = self.certs;
+        self.note(|| format!("op: certificates are now {certs}"));
+        if self.dice.chance(10) && self.router.alive {
+            self.router.certs.1 = self.now.0 as u64 + GRID as u64 / 2;
+        }
+        self.change(app, |_| {});
+    }
+
     fn destroy(&mut self, app: AppId) {
         self.note(|| format!("op: destroy {app}"));
         self.apps.remove(&app);
@@ -408,6 +421,13 @@ impl World {
             .any(|a| !self.apps.contains_key(a))
         {
             wrong.push("a destroyed app is still routed".into());
+        }
+        if self.router.certs.0 != self.certs {
+            let has = self.router.certs.0;
+            wrong.push(format!(
+                "the router has certificates {has} of {}",
+                self.certs
+            ));
         }
         let alive = self.procs.values().filter(|p| p.ended.is_none()).count();
         let known = agent.observed.dynos.len();

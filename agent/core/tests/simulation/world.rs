@@ -44,6 +44,7 @@ pub enum Happening {
     Gone(DynoId, i32),
     // The router, by the connection the message was sent on.
     Table(u64, RouteTable),
+    Certs(u64, u64, u64),
     Drain(u64, DynoId, Duration),
     FlightOver(u64, u64),
     DrainOver(DynoId),
@@ -101,6 +102,8 @@ pub struct RouterSim {
     pub connection: u64,
     pub connected_since: Micros,
     pub table: RouteTable,
+    /// Which certificates it has, and the version they came as; only in memory.
+    pub certs: (u64, u64),
     pub flights: BTreeMap<u64, DynoId>,
     pub drains: BTreeMap<DynoId, Micros>,
     /// When the newest message on its way arrives: messages do not overtake each other.
@@ -137,6 +140,8 @@ pub struct World {
     seq: u64,
     pub apps: BTreeMap<AppId, App>,
     pub generation: u64,
+    /// Version of the certificates in the store.
+    pub certs: u64,
     pub procs: BTreeMap<DynoId, Proc>,
     pub router: RouterSim,
     pub agent: Option<Agent>,
@@ -165,6 +170,7 @@ impl World {
             seq: 0,
             apps: BTreeMap::new(),
             generation: 0,
+            certs: 0,
             procs: BTreeMap::new(),
             router: RouterSim {
                 alive: true,
@@ -284,6 +290,7 @@ impl World {
             Happening::Crash(d) => self.crash(d),
             Happening::Gone(d, signal) => self.gone(d, signal),
             Happening::Table(c, t) => self.take_table(c, t),
+            Happening::Certs(c, certs, version) => self.take_certs(c, certs, version),
             Happening::Drain(c, d, deadline) => self.take_drain(c, d, deadline),
             Happening::FlightOver(life, id) => self.flight_over(life, id),
             Happening::DrainOver(d) => self.drain_over(d),

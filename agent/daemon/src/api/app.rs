@@ -130,36 +130,6 @@ pub(super) async fn collaborators(
     }])))
 }
 
-pub(super) async fn domains(
-    State(state): State<ApiState>,
-    Path(app): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response> {
-    let range = Range::of(&headers, "hostname")?;
-    let app = state.ops.find_app(&app).await?;
-    let default = state.config.default_host(app.name.as_str());
-    let hosts =
-        std::iter::once((&default, "heroku")).chain(app.domains.iter().map(|d| (d, "custom")));
-    let shown = hosts.map(|(host, kind)| {
-        json!({
-            "acm_status": null,
-            "acm_status_reason": null,
-            "app": app_ref(&app),
-            "cname": if kind == "custom" { Some(&default) } else { None },
-            "created_at": time(app.created_at),
-            "hostname": host,
-            "id": derived_id(&["domain", &app.id.to_string(), host]),
-            "kind": kind,
-            "sni_endpoint": null,
-            "status": "none",
-            "updated_at": time(app.updated_at),
-        })
-    });
-    range.answer(shown.collect(), |d: &Value| {
-        d["hostname"].as_str().unwrap_or_default().to_owned()
-    })
-}
-
 pub(super) async fn buildpacks(
     State(state): State<ApiState>,
     Path(app): Path<String>,

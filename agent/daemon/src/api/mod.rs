@@ -10,7 +10,9 @@ mod account;
 mod app;
 mod attach;
 mod caller;
+mod cert;
 mod config_var;
+mod domain;
 mod dyno;
 mod fault;
 mod formation;
@@ -29,6 +31,7 @@ mod view;
 
 use crate::{config::Config, control, ops::Ops};
 use axum::Router;
+use hokku_model::cert::Served;
 use std::sync::Arc;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -39,6 +42,7 @@ pub struct ApiState {
     ops: Ops,
     control: control::Handle,
     notices: Arc<[String]>,
+    served: watch::Receiver<Served>,
     links: Arc<link::Links>,
     doorman: Arc<caller::Doorman>,
     beside: Router,
@@ -56,11 +60,19 @@ impl ApiState {
             links: Arc::new(link::Links::open(&config.data_dir)),
             doorman: Arc::default(),
             notices: notices.into(),
+            served: watch::channel(Served::default()).1,
             beside: Router::new(),
             config,
             ops,
             control,
         }
+    }
+
+    /// Shows of certificates what the router said of them.
+    #[must_use]
+    pub fn watching(mut self, served: watch::Receiver<Served>) -> ApiState {
+        self.served = served;
+        self
     }
 
     /// Puts more paths on the same listeners. Each of their requests has the caller's `Actor` as an extension where

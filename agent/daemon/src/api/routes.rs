@@ -1,7 +1,7 @@
 //! Which path is which, and what every request passes through.
 
 use super::{
-    ApiState, account, app, attach, caller, config_var, dyno,
+    ApiState, account, app, attach, caller, cert, config_var, domain, dyno,
     fault::{Fault, id_of},
     formation, key, log_session, output, release, routing, status,
 };
@@ -86,10 +86,30 @@ fn apps() -> Router<ApiState> {
         .route("/apps/{app}/features", get(app::none))
         .route("/apps/{app}/features/{feature}", get(app::no_feature))
         .route("/apps/{app}/log-drains", get(app::none))
-        .route("/apps/{app}/sni-endpoints", get(app::none))
+        .route("/apps/{app}/sni-endpoints", get(cert::list).post(cert::add))
+        .route(
+            "/apps/{app}/sni-endpoints/{cert}",
+            get(cert::show).patch(cert::update).delete(cert::remove),
+        )
+        .route(
+            "/apps/{app}/acm",
+            get(cert::acm)
+                .post(cert::acm_enable)
+                .delete(cert::acm_disable)
+                .patch(cert::acm_refresh),
+        )
         .route("/apps/{app}/pipeline-couplings", get(app::no_pipeline))
         .route("/apps/{app}/collaborators", get(app::collaborators))
-        .route("/apps/{app}/domains", get(app::domains))
+        .route(
+            "/apps/{app}/domains",
+            get(domain::list).post(domain::add).delete(domain::clear),
+        )
+        .route(
+            "/apps/{app}/domains/{domain}",
+            get(domain::show)
+                .patch(domain::update)
+                .delete(domain::remove),
+        )
         .route(
             "/apps/{app}/buildpack-installations",
             get(app::buildpacks).put(app::set_buildpacks),

@@ -61,7 +61,7 @@ impl ApiState {
         let slug = current.and_then(|r| r.slug);
         let stack = constant("stack", &self.config.build.stack);
         Ok(api::App {
-            acm: false,
+            acm: self.ops.acm(app),
             created_at: time(app.created_at),
             id: app.id.to_string(),
             git_url: format!("{}/{}.git", self.config.api_url(), app.name),

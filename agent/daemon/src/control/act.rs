@@ -14,6 +14,22 @@ impl Control {
                 });
                 self.apply(&Event::TableSent { table });
             }
+            Action::Certify { version } => {
+                let certs = self.desired.certs;
+                self.apply(&Event::CertsSent { certs, version });
+                let (ops, router) = (self.hands.ops.clone(), self.hands.router.clone());
+                tokio::spawn(async move {
+                    match ops.cert_table().await {
+                        Ok(mut table) => {
+                            table.version = version;
+                            router.order(RouterOrder::Certs { certs: table });
+                        }
+                        Err(e) => {
+                            tracing::error!("the certificates can't be read, trying again: {e}")
+                        }
+                    }
+                });
+            }
             Action::Drain { dyno, deadline } => {
                 self.hands.router.order(RouterOrder::Drain {
                     dyno,

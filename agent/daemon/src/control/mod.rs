@@ -31,7 +31,7 @@ use crate::{
 use hokku_core::{
     action::Plan, desired::Desired, event::Event, limits::Waits, observed::Observed, plan::plan,
 };
-use hokku_model::{AppId, DynoId, Micros, dyno::DynoRecord, route::RouterReport};
+use hokku_model::{AppId, DynoId, Micros, cert::Served, dyno::DynoRecord, route::RouterReport};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -59,6 +59,8 @@ pub struct Hands {
     pub slugs: Slugs,
     /// Logs.
     pub logs: Logs,
+    /// Told what the router has confirmed.
+    pub served: watch::Sender<Served>,
     /// What keeps dynos apart on this host.
     pub walls: Walls,
 }
@@ -82,6 +84,8 @@ pub struct Control {
     hands: Hands,
     desired: Arc<Desired>,
     observed: Observed,
+    /// What the router could not use of the certificates it took last, in words.
+    refused: Vec<String>,
     /// Tasks report here.
     events: mpsc::Sender<Internal>,
     internal: mpsc::Receiver<Internal>,
@@ -124,6 +128,7 @@ impl Control {
                 waits,
                 ..Observed::default()
             },
+            refused: vec![],
             events,
             internal,
             asked: BTreeMap::new(),
@@ -220,9 +225,29 @@ impl Control {
                 self.act(action);
             }
         }
+        self.tell_served();
         self.start_builds();
         self.forget_gone();
         wake_at
+    }
+
+    /// Tells whoever waits for the router what it has now.
+    fn tell_served(&self) {
+        let r = &self.observed.router;
+        let table = r.sent.as_ref().filter(|_| r.confirmed());
+        let challenges = table.map(|t| t.front.challenges.clone());
+        let new = Served {
+            challenges: challenges.unwrap_or_default(),
+            certs: r.certs.confirmed(),
+            refused: self.refused.clone(),
+        };
+        self.hands.served.send_if_modified(|old| {
+            let changed = *old != new;
+            if changed {
+                *old = new;
+            }
+            changed
+        });
     }
 
     fn apply(&mut self, event: &Event) {
@@ -277,10 +302,11 @@ impl Control {
             LinkEvent::Report(RouterReport::Applied { version }) => Event::Routed { version },
             LinkEvent::Report(RouterReport::Drained { dyno }) => Event::Drained { dyno },
             LinkEvent::Report(RouterReport::CertsApplied { version, refused }) => {
-                for why in refused {
+                for why in &refused {
                     tracing::warn!(version, "the router refused a certificate: {why}");
                 }
-                return;
+                self.refused = refused;
+                Event::Certified { version }
             }
             LinkEvent::Report(RouterReport::Hello { version, .. }) => Event::RouterCame { version },
         };

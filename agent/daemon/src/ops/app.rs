@@ -1,6 +1,6 @@
 //! Apps: create, find, rename, destroy.
 
-use super::{Actor, Ops, OpsError, Result, name, release};
+use super::{Actor, Ops, OpsError, Result, cert, domain, managed, name, release};
 use crate::store::{Doc, Tx};
 use hokku_model::{AppId, AppName, Micros, app::App, app::Restarts, said::Said};
 use std::collections::BTreeMap;
@@ -79,6 +79,7 @@ impl Ops {
             maintenance: false,
             routing: Said::default(),
             domains: vec![],
+            acm: None,
             buildpacks: vec![],
             created_at: now,
             updated_at: now,
@@ -147,6 +148,7 @@ impl Ops {
                 tx.unclaim(NAME, old.as_str())?;
                 app.body.name = name.clone();
                 save(tx, &mut app)?;
+                cert::touch(tx)?;
                 Ok((old, app.body))
             })
             .await?;
@@ -167,6 +169,9 @@ impl Ops {
                 tx.delete(APP, &app.key)?;
                 tx.unclaim(NAME, app.body.name.as_str())?;
                 tx.forget(&app.key)?;
+                domain::forget(tx, &app.body)?;
+                cert::forget(tx, app.body.id)?;
+                managed::sync(tx, self.config())?;
                 for slug in tx.list::<()>(&release::swept_kind(app.body.id))? {
                     tx.delete(&release::swept_kind(app.body.id), &slug.key)?;
                 }

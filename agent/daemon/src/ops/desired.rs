@@ -1,6 +1,6 @@
 //! What the loop reads: the wishes, and which slugs may go.
 
-use super::{Ops, OpsError, Result, app, release};
+use super::{Ops, OpsError, Result, app, cert, managed, release};
 use crate::store::Tx;
 use hokku_core::desired::{AppWish, Desired, ReleaseWish};
 use hokku_model::{
@@ -156,11 +156,26 @@ impl Ops {
             };
             apps.insert(app.id, wish);
         }
+        let named = |name: &str| apps.iter().find(|(_, a)| a.name.as_str() == name);
+        let default_app = match (config.default_app.as_deref(), apps.len()) {
+            (Some(name), _) => named(name).map(|(id, _)| *id),
+            (None, 1) => apps.keys().next().copied(),
+            (None, _) => None,
+        };
+        let health_app = config.health_app.as_deref().and_then(named);
+        let front = Front {
+            trusted: config.trusted()?,
+            proxy_protocol: config.proxy_protocol,
+            health_path: config.health_path.clone(),
+            health_app: health_app.map(|(id, _)| *id),
+            challenges: managed::answers(tx)?,
+        };
         Ok(Desired {
             generation: tx.generation()?,
+            default_app,
+            front,
+            certs: cert::version(tx)?,
             apps,
-            default_app: None,
-            front: Front::default(),
         })
     }
 }

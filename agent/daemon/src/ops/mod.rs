@@ -7,12 +7,17 @@
 mod app;
 mod authorized_keys;
 mod build;
+mod cert;
+mod certificate;
 mod config;
 mod desired;
+mod domain;
 mod error;
 mod formation;
 mod key;
+mod managed;
 mod name;
+mod order;
 mod public_key;
 mod release;
 mod rollout;
@@ -20,6 +25,8 @@ mod routing;
 mod token;
 
 pub use build::BuildEnd;
+pub use cert::Given;
+pub use domain::Domain;
 pub use error::{OpsError, Result};
 pub use formation::{FormationLine, Restart};
 pub use key::Key;

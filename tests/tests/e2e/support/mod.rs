@@ -4,6 +4,7 @@
 //! What it never does: link a room of the agent, look into its store, or sleep where it can wait for a fact.
 //! Who calls it: the suites of this binary.
 
+pub mod authority;
 pub mod host;
 pub mod http;
 pub mod leftovers;
@@ -13,6 +14,7 @@ pub mod repo;
 pub mod slot;
 pub mod terminal;
 
+pub use authority::Authority;
 pub use host::{Host, Settings, WhoAmI};
 pub use load::Load;
 pub use outcome::Outcome;

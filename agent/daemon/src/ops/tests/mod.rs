@@ -2,10 +2,13 @@
 
 mod app;
 mod build;
+mod cert;
 mod config;
+mod domain;
 mod formation;
 mod key;
 mod kill;
+mod managed;
 mod random;
 mod rollout;
 mod routing;
