@@ -4,9 +4,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO ?= cargo
 APP ?=
+ARGS ?=
+PROFILE ?= load
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-slow bench deb test-deb lint fmt deps ci
+.PHONY: help demo build test test-slow bench bench-router deb test-deb lint fmt deps ci
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -36,6 +38,12 @@ bench: ## Measure: redeploy, rollback, load, memory, idle CPU; writes tests/benc
 	$(CARGO) build --profile load --workspace --bins
 	python3 tests/bench/bench.py --bin target/load
 
+bench-router: ## Measure the router against nginx, HAProxy, Caddy (ARGS=--full, --exact, --list; PROFILE=release)
+	@.ci/deps build peers
+	$(CARGO) build --profile $(PROFILE) -p hokku-agent --bin hokkud
+	$(CARGO) build --profile $(PROFILE) -p hokku-tests --example bench-backend --example bench-clients
+	@exec python3 tests/bench/router/bench.py --bin target/$(PROFILE) $(ARGS)
+
 lint: ## Check format, clippy, shell scripts and, where it is installed, cargo-deny
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -59,7 +67,7 @@ fmt: ## Format the code
 	$(CARGO) fmt --all
 
 deps: ## Install the Debian packages that all targets need
-	@.ci/deps build demo test bench samples root lint
+	@.ci/deps build demo test bench peers samples root lint
 
 ci: ## Run what the clean machine runs, on this one (root; installs packages)
 	.ci/run
