@@ -30,6 +30,8 @@ mod dyno;
 mod exchange;
 mod flight;
 mod front;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod gate;
 mod headers;
 mod http1;
