@@ -6,7 +6,7 @@ use crate::buffers::Buf;
 use crate::http1::body::Left;
 use crate::http1::chunk::Chunks;
 use crate::http1::framing;
-use crate::http1::head::Head;
+use crate::http1::head::{self, Head};
 use crate::http1::scan::{ANSWER, REQUEST, Scan};
 
 /// A request or an answer as the router understood it.
@@ -24,8 +24,8 @@ pub struct Message {
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
     /// Out of its framing.
     pub body: Vec<u8>,
-    /// The lines after the last chunk.
-    pub trailers: Vec<u8>,
+    /// Those fields after the last chunk that may stand there.
+    pub trailers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// What was read from a connection's bytes.
@@ -117,9 +117,17 @@ impl Reader {
                 }
                 Some(_) if self.buf.is_empty() => return Ok(()),
                 Some((message, left)) => {
-                    let taken = left.take(&mut self.buf, &mut message.trailers);
+                    let mut trailers = Vec::new();
+                    let taken = left.take(&mut self.buf, &mut trailers);
                     let (from, to) = taken.map_err(|_| ())?;
                     message.body.extend_from_slice(self.buf.at(from, to));
+                    if !trailers.is_empty() {
+                        let fields = head::trailers(&trailers).map_err(|_| ())?;
+                        let pairs = fields.iter();
+                        message
+                            .trailers
+                            .extend(pairs.map(|(n, v)| (n.as_str().into(), v.as_bytes().into())));
+                    }
                 }
             }
         }
