@@ -142,7 +142,7 @@ class Rig:
         return int(line)
 
     def router(self, hosts, proto="http1", settings=None, routing=None):
-        """Starts a router that leads each host to a port on loopback; the first host's app takes all others."""
+        """Starts a router that leads each host to a port on loopback, and its own address where the first one leads."""
         router = Router(self, hosts, proto, settings or {}, routing or {})
         self.routers.append(router)
         return router
@@ -166,11 +166,11 @@ class Router:
         dir_ = rig.path(self.name)
         os.makedirs(os.path.join(dir_, "logs"))
         apps = {str(uuid.UUID(int=n + 1)): {
-            "name": f"app{n}", "hosts": [host], "release": 1, "state": "running",
+            "name": f"app{n}", "hosts": [host] + ([] if n else ["127.0.0.1"]), "release": 1, "state": "running",
             "targets": [{"dyno": str(uuid.UUID(int=n + 1)), "name": "web.1", "addr": f"127.0.0.1:{port}"}],
             "routing": {"proto": proto, "settings": settings, **routing}} for n, (host, port) in enumerate(hosts.items())}
         with open(os.path.join(dir_, "routes.json"), "w") as f:
-            json.dump({"version": 1, "apps": apps, "default_app": str(uuid.UUID(int=1))}, f)
+            json.dump({"version": 1, "apps": apps}, f)
         self.child = rig.child([rig.hokkud, "router", "--dir", dir_, "--listen", "127.0.0.1:0", "--threads", "2"],
                                self.name)
         self.logs = os.path.join(dir_, "logs")

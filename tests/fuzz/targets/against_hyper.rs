@@ -38,12 +38,23 @@ libfuzzer_sys::fuzz_target!(|text: &[u8]| {
     let theirs = hypers(text);
     for (i, mine) in ours.into_iter().enumerate() {
         let last = ends(&mine.fields, mine.minor);
-        let mut fields: Vec<_> =
-            mine.fields.into_iter().map(|(n, v)| (n.to_ascii_lowercase(), v)).collect();
+        let mut fields: Vec<_> = mine
+            .fields
+            .into_iter()
+            .map(|(n, v)| (n.to_ascii_lowercase(), v))
+            .collect();
         fields.sort();
-        let mine = Seen { method: mine.first, target: mine.target, fields, body: mine.body };
+        let mine = Seen {
+            method: mine.first,
+            target: mine.target,
+            fields,
+            body: mine.body,
+        };
         let target = String::from_utf8_lossy(&mine.target);
-        if !target.parse::<http::Uri>().is_ok_and(|u| u.to_string() == target) {
+        if !target
+            .parse::<http::Uri>()
+            .is_ok_and(|u| u.to_string() == target)
+        {
             return;
         }
         assert_eq!(Some(&mine), theirs.get(i));

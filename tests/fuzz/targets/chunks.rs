@@ -4,7 +4,11 @@ use hokku_router::fuzz::unchunk;
 
 libfuzzer_sys::fuzz_target!(|text: &[u8]| {
     let whole = unchunk([text]);
-    assert_eq!(whole, unchunk(hokku_fuzz::pieces(text)), "it matters how the bytes are cut");
+    assert_eq!(
+        whole,
+        unchunk(hokku_fuzz::pieces(text)),
+        "it matters how the bytes are cut"
+    );
     let Some((body, trailers, used)) = whole else {
         return;
     };
@@ -39,7 +43,11 @@ fn plain(text: &[u8]) -> Option<(Vec<u8>, &[u8], usize)> {
     loop {
         let (trailer, rest) = line(left)?;
         if trailer.is_empty() {
-            return Some((body, &lines[..lines.len() - left.len()], text.len() - rest.len()));
+            return Some((
+                body,
+                &lines[..lines.len() - left.len()],
+                text.len() - rest.len(),
+            ));
         }
         left = rest;
     }
