@@ -52,17 +52,19 @@ pub(crate) struct Asked<'a> {
     pub authority: Option<&'a str>,
     /// Path and query.
     pub target: Cow<'a, str>,
+    /// Where in it the query's question mark is.
+    mark: Option<usize>,
     /// The client waits for `100 Continue`.
     pub expects: bool,
 }
 
 impl Asked<'_> {
     pub fn path(&self) -> &str {
-        self.target.split_once('?').map_or(&self.target, |t| t.0)
+        self.mark.map_or(&*self.target, |i| &self.target[..i])
     }
 
     pub fn query(&self) -> Option<&str> {
-        self.target.split_once('?').map(|t| t.1)
+        self.mark.map(|i| &self.target[i + 1..])
     }
 }
 
@@ -78,12 +80,15 @@ fn absolute(target: &str) -> Option<(&str, &str)> {
     Some(rest.split_at(end))
 }
 
+/// The authority in a request's target, where there is one, and the rest.
+pub(crate) type Seen<'h> = (Option<&'h str>, Cow<'h, str>);
+
 /// The target as it goes to the app, and the authority where it has one.
-pub(crate) fn target(head: &Head) -> Option<(Option<&str>, Cow<'_, str>)> {
+pub(crate) fn target(head: &Head) -> Option<Seen<'_>> {
     let target = head.target();
     match target.as_bytes().first() {
         Some(b'/') => Some((None, target.into())),
-        Some(b'*') if target == "*" && head.method() == "OPTIONS" => Some((None, target.into())),
+        Some(b'*') if target == "*" && head.is(b"OPTIONS") => Some((None, target.into())),
         _ => {
             let (authority, rest) = absolute(target)?;
             let rest: Cow<'_, str> = match rest.as_bytes().first() {
@@ -95,19 +100,19 @@ pub(crate) fn target(head: &Head) -> Option<(Option<&str>, Cow<'_, str>)> {
     }
 }
 
-/// Looks at a request whose framing is sound.
+/// Looks at a request whose framing is sound. `seen`: what [`target`] gave.
 ///
 /// # Errors
 /// The answer, when it is not served.
-pub(crate) fn admit(head: &Head) -> Result<Asked<'_>, Refusal> {
-    if head.method() == "CONNECT" {
+pub(crate) fn admit<'h>(head: &'h Head, seen: Option<Seen<'h>>) -> Result<Asked<'h>, Refusal> {
+    if head.is(b"CONNECT") {
         return Err(Refusal::bad(
             405,
             "CONNECT is not a method this server takes.",
         ));
     }
-    let (authority, target) = target(head)
-        .ok_or_else(|| Refusal::bad(400, "The request's target is neither a path nor a URL."))?;
+    let (authority, target) =
+        seen.ok_or_else(|| Refusal::bad(400, "The request's target is neither a path nor a URL."))?;
     let named = authority.map(str::as_bytes).or(head.first(Known::Host));
     let host = match named {
         Some(text) => headers::host(text).map_err(|text| Refusal::bad(400, text))?,
@@ -131,6 +136,7 @@ pub(crate) fn admit(head: &Head) -> Result<Asked<'_>, Refusal> {
     }
     Ok(Asked {
         host,
+        mark: memchr::memchr(b'?', target.as_bytes()),
         authority,
         target,
         expects,
@@ -144,7 +150,7 @@ mod tests {
     fn of(first: &str, lines: &str) -> Result<(String, String), u16> {
         let text = format!("{first}\r\n{lines}\r\n");
         let head = Head::request(text.as_bytes()).map_err(|f| f.status)?;
-        let asked = admit(&head).map_err(|r| r.page.status.as_u16())?;
+        let asked = admit(&head, target(&head)).map_err(|r| r.page.status.as_u16())?;
         Ok((asked.host, asked.target.into_owned()))
     }
 

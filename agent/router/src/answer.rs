@@ -39,7 +39,7 @@ pub(crate) async fn pass_on(
     asked: &Head,
     heard: &mut Heard<'_>,
 ) -> Result<(), Cut> {
-    let to_head = asked.method() == "HEAD";
+    let to_head = asked.is(b"HEAD");
     let Heard {
         head, body, length, ..
     } = heard;
@@ -62,7 +62,8 @@ pub(crate) async fn pass_on(
     match plan {
         Plan::Leave => pump(body, &mut start(None, told), ticket).await,
         Plan::Vary(map) => pump(body, &mut start(Some(&map), told), ticket).await,
-        Plan::Press(press) => compress::pass_on(press, start, body, told, ticket).await,
+        // beside the request's own state, which stays small for those that need none of this
+        Plan::Press(press) => Box::pin(compress::pass_on(press, start, body, told, ticket)).await,
     }
 }
 

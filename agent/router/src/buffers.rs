@@ -77,6 +77,10 @@ pub(crate) struct Buf {
 
 impl Buf {
     /// Holds these bytes.
+    #[allow(
+        dead_code,
+        reason = "what stands before TLS or a PROXY header comes next"
+    )]
     pub fn with(first: &[u8]) -> Buf {
         let mut buf = Buf::default();
         while buf.room().len() < first.len() {

@@ -5,14 +5,19 @@ use crate::app::{h1, h2c};
 use crate::dyno::{Claim, Dyno};
 use crate::flight::{Phase, Ticket, Verdict};
 use crate::pick::{Pick, pick};
+use crate::pool::Opening;
+use crate::source::Source;
 use crate::table::{App, Table};
 use crate::thread::Ctx;
-use hokku_model::code;
+use hokku_model::code::{self, Code};
 use hokku_model::route::AppState;
 use hokku_model::routing::Proto;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
 /// What a request is routed by.
@@ -41,11 +46,31 @@ impl Way<'_> {
     }
 }
 
+/// Waits for something, unless a deadline passes or the client leaves before.
+async fn wait_for(
+    ticket: &Ticket,
+    body: &mut Source<'_>,
+    mut what: Pin<&mut impl Future<Output = ()>>,
+) -> Result<(), Code> {
+    let waited = ticket.flight.until(poll_fn(|cx| {
+        if body.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(code::H27));
+        }
+        what.as_mut().poll(cx).map(Ok)
+    }));
+    waited.await.map_err(Verdict::code)?
+}
+
 /// Waits for a place among the requests that the app takes at once, where it has set a limit.
 ///
 /// # Errors
 /// H11, when the wait is or would be too long.
-pub(crate) async fn enter(ctx: &Ctx, ticket: &mut Ticket, app: &Arc<App>) -> Result<(), Refusal> {
+pub(crate) async fn enter(
+    ctx: &Ctx,
+    ticket: &mut Ticket,
+    body: &mut Source<'_>,
+    app: &Arc<App>,
+) -> Result<(), Refusal> {
     let Some(limit) = app.routing.connections else {
         return Ok(());
     };
@@ -67,27 +92,38 @@ pub(crate) async fn enter(ctx: &Ctx, ticket: &mut Ticket, app: &Arc<App>) -> Res
     loop {
         // armed before the gate is tried, so that nobody's leaving is missed
         let freed = gate.freed();
-        let mut freed = std::pin::pin!(freed);
+        let mut freed = pin!(freed);
         freed.as_mut().enable();
         if let Some(pass) = gate.enter(limit) {
             ticket.holds(pass);
             flight.enter(Phase::Queue);
             return Ok(());
         }
-        flight.until(freed).await.map_err(|_| full())?;
+        wait_for(ticket, body, freed)
+            .await
+            .map_err(|code| Refusal::of(code, app.name.as_str()))?;
     }
 }
 
-/// Finds a dyno and claims it, waiting if the app may get one. `attempts`: how many refused this request already.
+/// Finds a dyno and claims it, waiting if the app may get one. `app`: as it was found; `attempts`: how many refused this request already.
 ///
 /// # Errors
 /// The answer, when there is none.
 pub(crate) async fn choose(
     ctx: &Rc<Ctx>,
     ticket: &Ticket,
+    body: &mut Source<'_>,
     way: &Way<'_>,
+    app: &App,
     attempts: u32,
 ) -> Result<Claim, Refusal> {
+    // the app was just found; a dyno that left the table since then takes no claim
+    if attempts == 0
+        && app.state != AppState::Maintenance
+        && let Pick::Got(claim) = pick(&app.targets, &ctx.dice, false)
+    {
+        return Ok(claim);
+    }
     let flight = ticket.flight.clone();
     let mut desperate = false;
     let mut place = None;
@@ -125,15 +161,14 @@ pub(crate) async fn choose(
         };
         flight.enter(Phase::Queue);
         let waited = match nap {
-            None => flight.until(changed).await,
+            None => wait_for(ticket, body, pin!(changed)).await,
             Some(nap) => {
                 desperate = true;
-                flight
-                    .until(async { _ = tokio::time::timeout(nap, changed).await })
-                    .await
+                let nap = pin!(async { _ = tokio::time::timeout(nap, changed).await });
+                wait_for(ticket, body, nap).await
             }
         };
-        waited.map_err(|verdict| Refusal::of(verdict.code(), way.host))?;
+        waited.map_err(|code| Refusal::of(code, way.host))?;
     }
 }
 
@@ -200,16 +235,12 @@ pub(crate) async fn connect(
 ) -> Result<Lease, NoLease> {
     let flight = &ticket.flight;
     flight.enter(Phase::Connect);
-    let connecting = async {
+    let connecting = pin!(async {
         Ok(match proto {
             Proto::Http1 => Lease::H1(h1::Lease::connect(dyno).await?),
-            Proto::H2c => {
-                let link = h2c::Link::connect(dyno).await?;
-                ctx.pool.borrow_mut().share(link.clone());
-                Lease::H2(link)
-            }
+            Proto::H2c => Lease::H2(link(ctx, dyno).await?),
         })
-    };
+    });
     match flight.until(connecting).await.map_err(NoLease::Sentenced)? {
         Ok(lease) => {
             dyno.release_from_quarantine();
@@ -233,5 +264,25 @@ pub(crate) async fn connect(
             );
             Err(NoLease::Exhausted)
         }
+    }
+}
+
+/// The HTTP/2 connection to a dyno. While one is being made the others wait for it.
+async fn link(ctx: &Ctx, dyno: &Arc<Dyno>) -> std::io::Result<h2c::Link> {
+    loop {
+        let opening = ctx.pool.borrow_mut().open_link(dyno);
+        let opening = match opening {
+            Opening::There(link) => return Ok(link),
+            Opening::Yours(opening) => opening,
+            Opening::Others(mut over) => {
+                // an error is what says that it is over
+                let _ = over.changed().await;
+                continue;
+            }
+        };
+        let link = h2c::Link::connect(dyno).await?;
+        ctx.pool.borrow_mut().share(link.clone());
+        drop(opening);
+        return Ok(link);
     }
 }

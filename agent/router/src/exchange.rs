@@ -1,6 +1,6 @@
 //! One request from its head to the end of its answer: a straight line, whatever the protocols on both sides are.
 
-use crate::admit::{Asked, Refusal, admit, target};
+use crate::admit::{Asked, Refusal, Seen, admit, target};
 use crate::answer::{self, Cut};
 use crate::app::{Heard, NoAnswer, h1};
 use crate::choose::{self, Lease, NoLease, Way};
@@ -29,7 +29,7 @@ use hokku_model::code;
 use hokku_model::route::RELEASE_PATH;
 use http::{HeaderValue, header};
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 
 /// What becomes of the client's connection.
@@ -67,7 +67,7 @@ pub(crate) async fn exchange(
         None => (None, head.target()),
     };
     let host = head.first(Known::Host).or(authority).unwrap_or_default();
-    let method = head.method().as_bytes();
+    let method = head.method_bytes();
     let mut ticket = Ticket::new(
         ctx,
         wire,
@@ -84,7 +84,7 @@ pub(crate) async fn exchange(
         front,
         ticket: &mut ticket,
     };
-    let after = match serving.run(body).await {
+    let after = match serving.run(body, seen).await {
         Ok(Done::Answered) => {
             if front.keeps() && body.is_over() {
                 After::Next
@@ -96,7 +96,7 @@ pub(crate) async fn exchange(
         Ok(Done::Switched(lease, heard, websocket)) => {
             return After::Tunnel(Box::new(Tunnel::new(ticket, lease, heard, websocket)));
         }
-        Err(refusal) => refuse(front, &mut ticket, head, refusal, body.is_over()).await,
+        Err(refusal) => Box::pin(refuse(front, &mut ticket, head, refusal, body.is_over())).await,
     };
     drop(ticket);
     after
@@ -121,10 +121,10 @@ pub(crate) async fn refuse_framing(
     front: &Front<'_>,
 ) {
     let host = head.first(Known::Host).unwrap_or_default();
-    let (method, path) = (head.method().as_bytes(), head.target().as_bytes());
+    let (method, path) = (head.method_bytes(), head.target().as_bytes());
     let mut ticket = Ticket::new(ctx, wire, clock::ms(), method, path, host, head.minor);
     let refusal = Refusal::bad(fault.status, fault.text);
-    refuse(front, &mut ticket, head, refusal, false).await;
+    Box::pin(refuse(front, &mut ticket, head, refusal, false)).await;
 }
 
 async fn refuse(
@@ -145,7 +145,7 @@ async fn refuse(
     if let Some(code) = refusal.code {
         ticket.fail(code);
     }
-    own::send(front, ticket, page.map(Own::Bytes), head.method() == "HEAD").await;
+    own::send(front, ticket, page.map(Own::Bytes), head.is(b"HEAD")).await;
     if front.keeps() {
         After::Next
     } else {
@@ -181,9 +181,13 @@ struct Serving<'s> {
 }
 
 impl Serving<'_> {
-    async fn run(&mut self, body: &mut Source<'_>) -> Result<Done, Refusal> {
+    async fn run(
+        &mut self,
+        body: &mut Source<'_>,
+        seen: Option<Seen<'_>>,
+    ) -> Result<Done, Refusal> {
         let (ctx, head) = (self.ctx, &self.arrived.head);
-        let asked = admit(head)?;
+        let asked = admit(head, seen)?;
         let local = self.wire.peer.ip().to_canonical().is_loopback();
         let way = Way {
             host: &asked.host,
@@ -191,7 +195,7 @@ impl Serving<'_> {
         };
         if local && way.path == RELEASE_PATH && head.first(Known::ForwardedFor).is_none() {
             let reply = release(ctx, &way)?;
-            own::send(self.front, self.ticket, reply, head.method() == "HEAD").await;
+            Box::pin(own::send(self.front, self.ticket, reply, head.is(b"HEAD"))).await;
             return Ok(Done::Answered);
         }
         let trusted = local && ctx.shared.trust_loopback;
@@ -215,7 +219,7 @@ impl Serving<'_> {
                 if !body.is_over() {
                     self.front.close();
                 }
-                own::send(self.front, self.ticket, reply, head.method() == "HEAD").await;
+                Box::pin(own::send(self.front, self.ticket, reply, head.is(b"HEAD"))).await;
                 return Ok(Done::Answered);
             }
         };
@@ -229,7 +233,7 @@ impl Serving<'_> {
         {
             return Err(too_long());
         }
-        choose::enter(ctx, self.ticket, &effective.app).await?;
+        choose::enter(ctx, self.ticket, body, &effective.app).await?;
         self.forward(body, &asked, &way, &facts, &effective).await
     }
 
@@ -248,13 +252,14 @@ impl Serving<'_> {
         let flight = self.ticket.flight.clone();
         let proto = effective.app.routing.proto;
         let repeatable = matches!(
-            head.method(),
-            "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
+            head.method_bytes(),
+            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
         );
         let look_closely = !repeatable || self.arrived.framing != Framing::Nothing;
         let (mut attempts, mut only_fresh) = (0, false);
         loop {
-            let claim = choose::choose(ctx, self.ticket, way, attempts).await?;
+            let claim =
+                choose::choose(ctx, self.ticket, body, way, &effective.app, attempts).await?;
             let dyno = claim.dyno().clone();
             flight.assign(claim);
             self.ticket.tried(&dyno);
@@ -304,8 +309,7 @@ impl Serving<'_> {
                 }
                 Lease::H2(link) => {
                     let link = link.clone();
-                    self.over_h2(link, body, asked, facts, effective, &progress)
-                        .await
+                    Box::pin(self.over_h2(link, body, asked, facts, effective, &progress)).await
                 }
             };
             let nothing = match tried {
@@ -365,12 +369,7 @@ impl Serving<'_> {
         let head = &self.arrived.head;
         self.ticket.flight.uses(&lease.wire);
         let seen = effective.target.as_deref().unwrap_or(&asked.target);
-        let first = [
-            head.method().as_bytes(),
-            b" ",
-            seen.as_bytes(),
-            b" HTTP/1.1",
-        ];
+        let first = [head.method_bytes(), b" ", seen.as_bytes(), b" HTTP/1.1"];
         let mut out = Outgoing::text(&first);
         let edits = &effective.settings().request_headers;
         headers::request(&mut out, head, facts, asked.authority, self.wire, edits);
@@ -391,7 +390,7 @@ impl Serving<'_> {
         };
         text.extend_from_slice(b"\r\n");
         let up = Sink::h1(&lease.io, text, frames);
-        let hear = h1::hear(&lease.io, self.front, head.method() == "HEAD");
+        let hear = pin!(h1::hear(&lease.io, self.front, head.is(b"HEAD")));
         self.attempt(up, hear, body, asked, facts, effective, progress)
             .await
     }
@@ -429,7 +428,7 @@ impl Serving<'_> {
             .unwrap_or(std::str::from_utf8(host).unwrap_or_default());
         let host = if host.is_empty() { "localhost" } else { host };
         let seen = effective.target.as_deref().unwrap_or(&asked.target);
-        let hear = link.hear(head.method(), seen, host, map, taker);
+        let hear = pin!(link.hear(head.method(), seen, host, map, taker));
         self.attempt(
             Sink::H2(giver),
             hear,
@@ -450,7 +449,7 @@ impl Serving<'_> {
     async fn attempt<'l>(
         &mut self,
         mut up: Sink<'l>,
-        hear: impl Future<Output = Result<Heard<'l>, NoAnswer>>,
+        hear: Pin<&mut impl Future<Output = Result<Heard<'l>, NoAnswer>>>,
         body: &mut Source<'_>,
         asked: &Asked<'_>,
         facts: &Facts<'_>,
@@ -498,12 +497,21 @@ impl Serving<'_> {
             let websocket = protocol.eq_ignore_ascii_case(b"websocket");
             return Tried::Switched(heard.body.rest(), websocket);
         }
-        flight.enter(Phase::Answer);
+        flight.enter_at(Phase::Answer, self.ctx.coarse_ms());
         if !progress.done.get() || self.ctx.is_stopping() {
             front.close();
         }
-        let passing = answer::pass_on(front, self.ticket, settings, &self.arrived.head, &mut heard);
-        let passed = flight.until(upload::beside(&mut uploading, passing)).await;
+        let passed = {
+            let head = &self.arrived.head;
+            let passing = pin!(answer::pass_on(
+                front,
+                self.ticket,
+                settings,
+                head,
+                &mut heard
+            ));
+            flight.until(upload::beside(&mut uploading, passing)).await
+        };
         match passed {
             Ok(Ok(Ok(()))) => {
                 self.ticket.conclude();

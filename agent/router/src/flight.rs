@@ -17,7 +17,7 @@ use hokku_model::routing::Settings;
 use hokku_model::{AppId, DynoId};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -90,7 +90,6 @@ struct Pace {
 /// The part of a request's state that bodies, tunnels and the sweep share.
 pub(crate) struct Flight {
     pub ctx: Rc<Ctx>,
-    pub wire: Rc<Wire>,
     begun: u64,
     phase: Cell<Phase>,
     touched: Cell<u64>,
@@ -182,20 +181,21 @@ impl Flight {
         }
     }
 
-    /// Runs `future` until it is done or a verdict falls.
+    /// Runs `future`, which is pinned elsewhere, until it is done or a verdict falls.
     ///
     /// # Errors
     /// The verdict.
-    pub async fn until<F: Future>(&self, future: F) -> Result<F::Output, Verdict> {
-        let mut future = pin!(future);
-        poll_fn(|cx| {
+    pub fn until<F: Future + Unpin>(
+        &self,
+        mut future: F,
+    ) -> impl Future<Output = Result<F::Output, Verdict>> {
+        poll_fn(move |cx| {
             if let Some(v) = self.verdict.get() {
                 return Poll::Ready(Err(v));
             }
             self.wake_here(cx);
-            future.as_mut().poll(cx).map(Ok)
+            Pin::new(&mut future).poll(cx).map(Ok)
         })
-        .await
     }
 
     pub fn assign(&self, claim: Claim) {
@@ -231,9 +231,6 @@ impl Flight {
         self.sentence(Verdict::Cut);
         if let Some(w) = self.app_wire.borrow().as_ref() {
             w.shut();
-        }
-        if self.phase.get() == Phase::Answer {
-            self.wire.shut();
         }
         *self.claim.borrow_mut() = None;
     }
@@ -381,7 +378,6 @@ impl Ticket {
     ) -> Ticket {
         let flight = Rc::new(Flight {
             ctx: ctx.clone(),
-            wire: wire.clone(),
             begun,
             phase: Cell::new(Phase::Queue),
             touched: Cell::new(begun),

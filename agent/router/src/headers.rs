@@ -236,24 +236,23 @@ fn name_all<'a>(named: &mut Vec<&'a [u8]>, value: &'a [u8]) {
 /// In words, when it cannot be a host name.
 pub(crate) fn host(text: &[u8]) -> Result<String, &'static str> {
     const NONE: &str = "The request's Host is not a host name.";
-    let text = std::str::from_utf8(text).map_err(|_| NONE)?;
-    let name = match text.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => {
-            if !port.bytes().all(|b| b.is_ascii_digit()) {
+    let name = match memchr::memrchr(b':', text).map(|i| (&text[..i], &text[i + 1..])) {
+        Some((name, port)) if !port.contains(&b']') => {
+            if !port.iter().all(u8::is_ascii_digit) {
                 return Err("The port in the request's Host is not a number.");
             }
             name
         }
         _ => text,
     };
-    let name = name.strip_suffix('.').unwrap_or(name);
+    let name = name.strip_suffix(b".").unwrap_or(name);
     let fits = |b: u8| {
         b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'%')
     };
-    if name.is_empty() || name.len() > 253 || !name.bytes().all(fits) {
+    if name.is_empty() || name.len() > 253 || !name.iter().copied().all(fits) {
         return Err(NONE);
     }
-    Ok(name.to_ascii_lowercase())
+    String::from_utf8(name.to_ascii_lowercase()).map_err(|_| NONE)
 }
 
 fn is_port(text: &[u8]) -> bool {

@@ -63,6 +63,11 @@ impl Io {
         if !buf.is_held() {
             ready!(self.poll_readable(cx))?;
         }
+        self.poll_take(cx, buf)
+    }
+
+    /// The same where something is there to be read, most likely.
+    pub fn poll_take(&self, cx: &mut Context<'_>, buf: &mut Buf) -> Poll<io::Result<usize>> {
         match self.poll_read(cx, buf.room()) {
             Poll::Ready(Ok(n)) => {
                 buf.filled(n);

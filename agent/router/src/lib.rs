@@ -7,10 +7,13 @@
 //! Who calls it: `hokkud router` calls [`serve`]; the agent talks to it through [`control_client`].
 //! Tests: beside the code, and with real sockets in `tests/`.
 //!
-//! One acceptor hands connections to threads that share nothing but the table (`accept`, `thread`). A request goes
-//! through `conn` (HTTP/1 or 2), `framing`, `headers`, `table`, `pick`, `pool`, `forward`, `compress`, `body`; or
-//! `upgrade` when it becomes a tunnel. `flight` holds its deadlines and writes its line to `log`. `control` and `drain` are the agent's
-//! side; `snapshot` keeps the table over a restart.
+//! One acceptor hands connections to threads that share nothing but the table (`accept`, `thread`). `client` reads a
+//! request's head with the strict codec of `http1` (or gets it from HTTP/2) and hands it to `exchange`, which is a straight
+//! line for all of them: `admit`, `decide`, `choose` (`table`, `gate`, `pick`, `pool`), `headers`, then `upload` one way
+//! and, through `app`, `answer` with `compress` the other; or `tunnel` when the protocol is switched, or `own` when the
+//! router answers by itself. `source` and `sink` are bodies on their way in and out over either protocol, `io` and
+//! `buffers` what they run on. `flight` holds a request's deadlines and writes its line to `log`. `control` and `drain`
+//! are the agent's side; `snapshot` keeps the table over a restart.
 
 mod accept;
 mod admit;

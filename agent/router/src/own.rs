@@ -6,6 +6,7 @@ use crate::http1::name::known;
 use crate::reply::{Own, Reply};
 use crate::sink::Closed;
 use std::os::unix::fs::FileExt;
+use std::pin::pin;
 
 /// Bytes of a file that are read and written at a time.
 const PIECE: usize = 64 * 1024;
@@ -32,35 +33,42 @@ pub(crate) async fn send(front: &Front<'_>, ticket: &mut Ticket, reply: Reply, t
     let mut sink = front.start(out, status, length, body);
     let flight = ticket.flight.clone();
     flight.enter(crate::flight::Phase::Answer);
-    let sent = flight.until(async {
-        if !body {
-            return sink.flush().await;
-        }
-        match own {
-            Own::Bytes(bytes) => {
-                ticket.add_bytes(bytes.len());
-                sink.send(&bytes, true, None).await
+    let sent = {
+        let sending = pin!(async {
+            if !body {
+                return sink.flush().await;
             }
-            Own::File { file, offset, len } => {
-                let mut piece = vec![0; PIECE.min(usize::try_from(len).unwrap_or(PIECE))];
-                let mut at = 0;
-                while at < len {
-                    let want = piece.len().min(usize::try_from(len - at).unwrap_or(PIECE));
-                    // a file that became shorter can only be told by breaking off
-                    let n = match file.read_at(&mut piece[..want], offset + at) {
-                        Ok(0) | Err(_) => return Err(Closed { untouched: false }),
-                        Ok(n) => n,
-                    };
-                    at += n as u64;
-                    ticket.add_bytes(n);
-                    sink.send(&piece[..n], at == len, None).await?;
-                    flight.moves(n);
+            match own {
+                Own::Bytes(bytes) => {
+                    ticket.add_bytes(bytes.len());
+                    sink.send(&bytes, true, None).await
                 }
-                Ok(())
+                Own::File { file, offset, len } => {
+                    let mut piece = vec![0; PIECE.min(usize::try_from(len).unwrap_or(PIECE))];
+                    let mut at = 0;
+                    while at < len {
+                        let want = piece.len().min(usize::try_from(len - at).unwrap_or(PIECE));
+                        let n = match file.read_at(&mut piece[..want], offset + at) {
+                            // a file that became shorter can only be told by breaking off
+                            Ok(0) | Err(_) => {
+                                ticket.fail(hokku_model::code::H99);
+                                sink.flush().await?;
+                                return Err(Closed { untouched: false });
+                            }
+                            Ok(n) => n,
+                        };
+                        at += n as u64;
+                        ticket.add_bytes(n);
+                        sink.send(&piece[..n], at == len, None).await?;
+                        flight.moves(n);
+                    }
+                    Ok(())
+                }
             }
-        }
-    });
-    match sent.await {
+        });
+        flight.until(sending).await
+    };
+    match sent {
         Ok(Ok(())) => ticket.conclude(),
         Ok(Err(_)) => front.close(),
         Err(verdict) => {

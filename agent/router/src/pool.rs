@@ -6,6 +6,8 @@ use crate::config::Limits;
 use crate::dyno::Dyno;
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use tokio::sync::watch;
 
 struct Idle {
     lease: h1::Lease,
@@ -16,6 +18,18 @@ struct Idle {
 struct Shelf {
     idle: Vec<Idle>,
     link: Option<h2c::Link>,
+    /// Somebody makes one: its end is closed when that is over.
+    opening: Weak<watch::Sender<()>>,
+}
+
+/// Who makes the HTTP/2 connection.
+pub(crate) enum Opening {
+    /// It is there.
+    There(h2c::Link),
+    /// The caller, who drops this when it has been shared or has failed.
+    Yours(Rc<watch::Sender<()>>),
+    /// Somebody else, until this is closed.
+    Others(watch::Receiver<()>),
 }
 
 /// A thread's connections that are free to be used, by dyno.
@@ -46,6 +60,20 @@ impl Pool {
         let shelf = self.by_dyno.get_mut(&dyno.serial)?;
         shelf.link.take_if(|l| l.is_closed());
         shelf.link.clone()
+    }
+
+    /// The HTTP/2 connection, or who is to make it.
+    pub fn open_link(&mut self, dyno: &Dyno) -> Opening {
+        if let Some(link) = self.link(dyno) {
+            return Opening::There(link);
+        }
+        let shelf = self.by_dyno.entry(dyno.serial).or_default();
+        if let Some(opening) = shelf.opening.upgrade() {
+            return Opening::Others(opening.subscribe());
+        }
+        let opening = Rc::new(watch::channel(()).0);
+        shelf.opening = Rc::downgrade(&opening);
+        Opening::Yours(opening)
     }
 
     /// Keeps a connection whose request is wholly over.

@@ -17,6 +17,7 @@ impl Fields for http::HeaderMap {
 
 /// What is asked, and by whom.
 #[derive(Clone, Copy)]
+#[allow(dead_code, reason = "the rooms that decide by it come next")]
 pub(crate) struct Request<'a> {
     /// `GET`, and so on, as sent.
     pub method: &'a str,

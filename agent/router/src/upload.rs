@@ -6,7 +6,7 @@ use crate::sink::{Closed, Sink};
 use crate::source::{Broken, Source};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::Poll;
 
 /// Why an upload ended.
@@ -115,16 +115,18 @@ async fn pass_on(
     }
 }
 
-/// Runs `main` while an upload goes on beside it.
+/// Runs `main`, which is pinned elsewhere, while an upload goes on beside it.
 ///
 /// # Errors
 /// How the upload ended, when that ends the request.
-pub(crate) async fn beside<F: Future>(
+pub(crate) fn beside<F: Future + Unpin>(
     upload: &mut Option<Pin<&mut impl Future<Output = Ended>>>,
-    main: F,
-) -> Result<F::Output, Ended> {
-    let mut main = pin!(main);
-    poll_fn(|cx| {
+    mut main: F,
+) -> impl Future<Output = Result<F::Output, Ended>> + Unpin {
+    poll_fn(move |cx| {
+        if let Poll::Ready(done) = Pin::new(&mut main).poll(cx) {
+            return Poll::Ready(Ok(done));
+        }
         if let Some(running) = upload
             && let Poll::Ready(ended) = running.as_mut().poll(cx)
         {
@@ -133,7 +135,6 @@ pub(crate) async fn beside<F: Future>(
                 return Poll::Ready(Err(ended));
             }
         }
-        main.as_mut().poll(cx).map(Ok)
+        Poll::Pending
     })
-    .await
 }

@@ -14,6 +14,7 @@ use crate::tunnel::Tunnel;
 use crate::wire::State;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 
 /// What HTTP/2 connections begin with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -119,8 +120,8 @@ async fn read_head(conn: &mut Conn, first: bool) -> Result<Got, Fault> {
         }
         let Conn { io, buf, .. } = conn;
         // the caller knows that something is there; if not, the connection is idle again
-        let read = poll_fn(|cx| match io.poll_fill(cx, buf) {
-            std::task::Poll::Pending if buf.is_empty() => std::task::Poll::Ready(None),
+        let read = poll_fn(|cx| match io.poll_take(cx, buf) {
+            Poll::Pending if buf.is_empty() => Poll::Ready(None),
             other => other.map(Some),
         });
         match read.await {

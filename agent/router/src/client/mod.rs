@@ -10,7 +10,6 @@ mod h1;
 mod h2;
 
 use crate::buffers::Buf;
-use crate::clock;
 use crate::io::Io;
 use crate::thread::Ctx;
 use crate::wire::{Counted, State, Wire};
@@ -85,7 +84,7 @@ async fn run(listed: Listed, mut conn: Conn) {
         match next {
             Next::Idle => {
                 conn.buf.release();
-                conn.wire.enter(State::Idle, clock::ms());
+                conn.wire.enter(State::Idle, ctx.coarse_ms());
             }
             Next::End => return,
             Next::Linger => return Box::pin(h1::linger(&mut conn)).await,

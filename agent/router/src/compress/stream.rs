@@ -68,10 +68,11 @@ pub(crate) async fn pass_on<'a>(
     let ctx = ticket.flight.ctx.clone();
     let long = length.is_some_and(|n| n > WHOLE_MAX as u64);
     let mut held = Vec::new();
-    if !events && !long {
-        if let Gathered::Whole = gather(body, &mut held, ticket).await {
-            return whole(&ctx, encoding, fields, start, body, &held, ticket).await;
-        }
+    if !events
+        && !long
+        && let Gathered::Whole = gather(body, &mut held, ticket).await
+    {
+        return whole(&ctx, encoding, fields, start, body, &held, ticket).await;
     }
     let Some(mut stream) = Borrowed::take(&ctx, encoding, events) else {
         // there were too many at once: this one goes as it is

@@ -165,8 +165,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    type Read = (Vec<u8>, Vec<u8>, Vec<u8>);
+
     /// Body, trailers and what is left over; the bytes come in pieces that end at `cuts`.
-    fn read(text: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>), NoChunk> {
+    fn read(text: &[u8], cuts: &[usize]) -> Result<Read, NoChunk> {
         let mut cuts: Vec<_> = cuts.iter().map(|c| (*c).min(text.len())).collect();
         cuts.sort_unstable();
         cuts.push(text.len());

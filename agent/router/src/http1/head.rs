@@ -233,7 +233,21 @@ impl Head {
 
     /// The method, as sent.
     pub fn method(&self) -> &str {
-        std::str::from_utf8(self.first.get(&self.bytes)).unwrap_or_default()
+        match self.method_bytes() {
+            b"GET" => "GET",
+            b"POST" => "POST",
+            other => std::str::from_utf8(other).unwrap_or_default(),
+        }
+    }
+
+    /// Is this the method?
+    pub fn is(&self, method: &[u8]) -> bool {
+        self.first.get(&self.bytes) == method
+    }
+
+    /// The method, as sent.
+    pub fn method_bytes(&self) -> &[u8] {
+        self.first.get(&self.bytes)
     }
 
     /// The target, as sent.

@@ -6,6 +6,8 @@
 
 pub(crate) mod body;
 pub(crate) mod chunk;
+#[cfg(test)]
+mod differential;
 pub(crate) mod framing;
 pub(crate) mod head;
 pub(crate) mod name;

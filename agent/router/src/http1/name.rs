@@ -74,42 +74,40 @@ const BY_NAME: [(&str, Known); 32] = [
     ("", Known::Other),
 ];
 
-/// Longest name of the table.
-const LONGEST: usize = 17;
+/// No name of the table.
+const NONE: u8 = 31;
 
-/// For each length the places in [`BY_NAME`] of the names that are so long; 31 ends a list.
-static BY_LENGTH: [[u8; 8]; LONGEST + 1] = by_length();
+/// The place in [`BY_NAME`] of the only name with this hash.
+static BY_HASH: [u8; 128] = by_hash();
 
-const fn by_length() -> [[u8; 8]; LONGEST + 1] {
-    let mut lists = [[31; 8]; LONGEST + 1];
+/// Of length, first and last letter. No two names of the table share one: the build fails if they did.
+const fn hash(len: usize, first: u8, last: u8) -> usize {
+    (len + (first | 0x20) as usize + 30 * (last | 0x20) as usize) & 127
+}
+
+const fn by_hash() -> [u8; 128] {
+    let mut places = [NONE; 128];
     let mut i = 0;
-    while i < 31 {
-        let list = &mut lists[BY_NAME[i].0.len()];
-        let mut at = 0;
-        while list[at] != 31 {
-            at += 1;
-        }
-        list[at] = i as u8;
+    while i < NONE {
+        let name = BY_NAME[i as usize].0.as_bytes();
+        let at = hash(name.len(), name[0], name[name.len() - 1]);
+        assert!(places[at] == NONE, "two names have the same hash");
+        places[at] = i;
         i += 1;
     }
-    lists
+    places
 }
 
 /// Recognises a name, in any case.
 pub(crate) fn known(name: &[u8]) -> Known {
-    let Some(list) = BY_LENGTH.get(name.len()) else {
+    let (Some(first), Some(last)) = (name.first(), name.last()) else {
         return Known::Other;
     };
-    let first = name.first().map_or(0, |b| b | 0x20);
-    for i in list {
-        let (text, known) = &BY_NAME[usize::from(*i)];
-        match text.as_bytes().first() {
-            None => break,
-            Some(f) if *f == first && name.eq_ignore_ascii_case(text.as_bytes()) => return *known,
-            Some(_) => {}
-        }
+    let (text, known) = &BY_NAME[usize::from(BY_HASH[hash(name.len(), *first, *last)])];
+    if text.len() == name.len() && name.eq_ignore_ascii_case(text.as_bytes()) {
+        return *known;
     }
-    if first == b'x' && is_look_alike(name) {
+    if first | 0x20 == b'x' && is_look_alike(name) {
         return Known::LookAlike;
     }
     Known::Other
