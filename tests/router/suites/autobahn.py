@@ -62,11 +62,16 @@ def make(new):
     call(program("chroot", "coreutils"), tree, "python2.7", "-c", "import autobahntestsuite.wstest", env=inside)
 
 
-def run(rig, cases):
+def prepare():
+    """The tree, made once."""
     if os.geteuid() != 0:
         raise Absent("it needs root, for a chroot of Debian 11")
     key = " ".join([*TOOLS, *NEEDED, SUITE, PACKAGES])
-    tree = os.path.join(tools.made(tools.keyed("autobahn", key), make), "tree")
+    return os.path.join(tools.made(tools.keyed("autobahn", key), make), "tree")
+
+
+def run(rig, cases):
+    tree = prepare()
     echo = rig.backend("echo")
     ways = {"router": rig.router({"app.test": echo}).port, "direct": echo}
     work = f"tmp/{uuid.uuid4().hex}"
