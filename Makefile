@@ -6,9 +6,10 @@ CARGO ?= cargo
 APP ?=
 ARGS ?=
 PROFILE ?= load
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-slow bench bench-router deb test-deb lint fmt deps ci
+.PHONY: help demo build test test-slow bench bench-router conform fuzz deb test-deb lint fmt deps ci
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -44,10 +45,18 @@ bench-router: ## Measure the router against nginx, HAProxy, Caddy (ARGS=--full, 
 	$(CARGO) build --profile $(PROFILE) -p hokku-tests --example bench-backend --example bench-clients
 	@exec python3 tests/bench/router/bench.py --bin target/$(PROFILE) $(ARGS)
 
+conform: ## Ask the router by programs of others: curl, browser, gRPC, Autobahn ... (root; ARGS=--long, --only curl, --list)
+	@.ci/deps build conform
+	$(CARGO) build -p hokku-agent --bin hokkud
+	@exec python3 tests/router/conform.py --bin target/debug $(ARGS)
+
+fuzz: ## Fuzz the router's parsers, each for SECONDS=600; ARGS names the targets
+	@exec tests/fuzz/run $(SECONDS) $(ARGS)
+
 lint: ## Check format, clippy, shell scripts and, where it is installed, cargo-deny
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/deps .ci/cargo-test .ci/demo-check packaging/demo \
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/deps .ci/cargo-test .ci/demo-check packaging/demo tests/fuzz/run \
 	  packaging/build-deb packaging/deb/{postinst,prerm,postrm} packaging/test/nspawn; \
 	else echo "shellcheck is not installed: scripts were not checked"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
@@ -67,7 +76,7 @@ fmt: ## Format the code
 	$(CARGO) fmt --all
 
 deps: ## Install the Debian packages that all targets need
-	@.ci/deps build demo test bench peers samples acme root lint
+	@.ci/deps build demo test bench peers samples acme root lint conform fuzz
 
 ci: ## Run what the clean machine runs, on this one (root; installs packages)
 	.ci/run

@@ -38,6 +38,8 @@ mod exchange;
 mod files;
 mod flight;
 mod front;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod gate;
 mod handover;
 mod headers;

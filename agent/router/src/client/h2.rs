@@ -27,6 +27,9 @@ use tokio::time::Instant;
 
 /// Requests of one client at once.
 const STREAMS: u32 = 256;
+/// Bytes of the fields of one request, names and values and 32 for each (RFC 9113, section 6.5.2); 16 KB would refuse what
+/// HTTP/1 lets pass.
+const FIELDS: u32 = 64 * 1024;
 
 /// Serves a connection whose preface is in its buffer.
 pub(super) async fn serve(ctx: &Rc<Ctx>, conn: Conn) {
@@ -40,6 +43,7 @@ pub(super) async fn serve(ctx: &Rc<Ctx>, conn: Conn) {
     });
     let connection = hyper::server::conn::http2::Builder::new(Here)
         .max_concurrent_streams(STREAMS)
+        .max_header_list_size(FIELDS)
         .serve_connection(TokioIo::new(conn), service);
     let mut connection = pin!(connection);
     let mut retire = pin!(ctx.retire.notified());
