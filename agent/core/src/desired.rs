@@ -68,6 +68,8 @@ pub struct ReleaseWish {
     pub slug: Option<SlugDigest>,
     /// Commands by process type.
     pub process_types: BTreeMap<ProcessType, String>,
+    /// Folders of it that the router serves by itself, as its `hokku.toml` names them.
+    pub files: Vec<String>,
     /// When it was made.
     pub created_at: Micros,
 }

@@ -4,6 +4,7 @@
 //! [`Routing`] is of the whole app; [`Settings`] can be said for the whole app and again for paths below a prefix, where
 //! each key that is said replaces the wider one's.
 
+use crate::{AppId, release::SlugDigest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -153,4 +154,32 @@ pub struct Files {
     pub fallback: Option<String>,
     /// Ask the app where there is no file; otherwise 404.
     pub pass: bool,
+}
+
+/// Where a folder of a release lies for the router, from the router's own folder: `files/<app>/<slug>/<name>`, the name
+/// being one word for each path, so that a folder inside a published folder can be published as well. `root` is relative
+/// to the release, as `public` or `web/dist`, or `.`. `None`: it is no folder inside the release.
+pub fn laid_out(app: AppId, slug: &SlugDigest, root: &str) -> Option<String> {
+    let path = std::path::Path::new(root);
+    let plain = path
+        .components()
+        .all(|c| matches!(c, std::path::Component::Normal(_)));
+    if !(plain || root == ".")
+        || root.is_empty()
+        || root.contains("//")
+        || root.ends_with('/')
+        || root.contains('\0')
+    {
+        return None;
+    }
+    let mut name = String::new();
+    for b in root.bytes() {
+        match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(b)),
+            b'.' if root != "." => name.push('.'),
+            _ => name.push_str(&format!("%{b:02X}")),
+        }
+    }
+    // what a file system takes for one name, with a few letters to spare
+    (name.len() <= 240).then(|| format!("files/{app}/{slug}/{name}"))
 }

@@ -176,10 +176,29 @@ fn a_folder_that_the_release_does_not_have_is_refused() {
         .says("Push rejected");
     assert_eq!(repo.remote_head(), before);
     host.must_serve("shop", "one");
-    repo.write("public/index.html", "hello");
+    repo.write("public/hello.txt", "hello");
     repo.version("three");
     repo.push().ok();
     host.must_serve("shop", "three");
+    let file = |host: &Host| {
+        let got = host.get("shop", "/hello.txt");
+        (got.status, got.text())
+    };
+    assert_eq!(file(&host), (200, "hello".into()), "the router serves it");
+    repo.write("public/hello.txt", "good day");
+    repo.version("four");
+    repo.push().ok();
+    assert_eq!(file(&host), (200, "good day".into()));
+    host.app(&["ps:scale", "web=0", "-a", "shop"]).ok();
+    assert_eq!(
+        file(&host),
+        (200, "good day".into()),
+        "without a dyno as well"
+    );
+    host.app(&["ps:scale", "web=1", "-a", "shop"]).ok();
+    host.app(&["rollback", "-a", "shop"]).ok();
+    host.must_serve("shop", "three");
+    assert_eq!(file(&host), (200, "hello".into()), "of the release before");
     let files = said(&host, None, "files");
     assert!(
         files.starts_with("{ root = \"public\", index = \"index.html\", pass = true }"),

@@ -43,6 +43,7 @@ pub fn release(version: u32, kinds: &[&str]) -> ReleaseWish {
             .iter()
             .map(|k| (kind(k), format!("run {k}")))
             .collect(),
+        files: vec![],
         created_at: Micros(0),
     }
 }

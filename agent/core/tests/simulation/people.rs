@@ -155,6 +155,7 @@ impl World {
                     .iter()
                     .map(|k| (kind(k), format!("run {k}")))
                     .collect(),
+                files: vec![],
                 created_at: now,
             });
             shown = (version, quality);

@@ -7,6 +7,7 @@
 //! Where its tests are: the kernel's in `agent/core/tests/simulation.rs`, the loop's end to end in `tests/`.
 
 mod act;
+mod files;
 mod handle;
 mod hokku_toml;
 mod launch;
@@ -94,6 +95,7 @@ pub struct Control {
     builds: queue::Queue,
     /// Destroyed apps whose files are deleted once their last dyno and their last build are gone.
     gone: BTreeSet<AppId>,
+    laid: files::Laid,
 }
 
 /// What tasks of the loop report.
@@ -134,7 +136,9 @@ impl Control {
             asked: BTreeMap::new(),
             builds,
             gone: BTreeSet::new(),
+            laid: files::Laid::default(),
         };
+        control.laid.follow(&control.hands, &control.desired);
         control.adopt().await;
         control.gone = sweep::orphans(&control.hands.config.data_dir, &control.desired);
         control.sweep();
@@ -166,6 +170,7 @@ impl Control {
                         .keys()
                         .filter(|a| !self.desired.apps.contains_key(a)),
                 );
+                self.laid.follow(&self.hands, &self.desired);
             }
             Err(e) => tracing::error!("the store can't be read, the last known wishes stay: {e}"),
         }

@@ -2,7 +2,7 @@
 //!
 //! The point of no return is the commit of `Promote`: before it a crash anywhere leaves the old release serving.
 
-use super::{Hands, Internal, PushMessage, PushOrder, queue::short};
+use super::{Hands, Internal, PushMessage, PushOrder, files, queue::short};
 use crate::{build::BuildOrder, ops::Actor};
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -127,6 +127,14 @@ async fn run(
     log("Build succeeded".into());
     crate::sys::fault::point("built");
 
+    // before the release is: the router is told of them with the promotion
+    let roots = built.slug.routing.files_roots();
+    if let Err(e) = files::lay(hands, app.id, &built.slug.digest, &roots).await {
+        let message = format!(" !     The files that the router is to serve can't be laid out: {e:#}");
+        hands.ops.end_build(build.id, Err(message.clone())).await?;
+        talk.say(format!("{message}\n !     Push failed\n")).await;
+        return Err(Rejected::Said);
+    }
     let deployed = hands
         .ops
         .release_from_build(&actor, app.id, built.slug, &order.commit)

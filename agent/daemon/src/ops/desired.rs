@@ -124,14 +124,18 @@ impl Ops {
                     return Ok(None);
                 };
                 let release = release::entry(tx, app.id, version)?.body;
-                let (slug, process_types) = match release.slug {
-                    Some(s) => (Some(s.digest), s.process_types),
-                    None => (None, BTreeMap::new()),
+                let (slug, process_types, files) = match release.slug {
+                    Some(s) => {
+                        let files = s.routing.files_roots();
+                        (Some(s.digest), s.process_types, files)
+                    }
+                    None => (None, BTreeMap::new(), Vec::new()),
                 };
                 Ok(Some(ReleaseWish {
                     version,
                     slug,
                     process_types,
+                    files,
                     created_at: release.created_at,
                 }))
             };

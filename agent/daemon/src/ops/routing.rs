@@ -9,7 +9,7 @@ use hokku_core::{
 use hokku_model::{
     AppId,
     app::App,
-    routing::Routing,
+    routing::{Routing, laid_out},
     said::{RoutingPatch, RoutingView, Said},
 };
 use std::time::Duration;
@@ -135,8 +135,7 @@ impl Ops {
         }))
     }
 
-    /// As the router is told it, with the folders of files where they are published:
-    /// `<data_dir>/router/files/<slug>/<root>`.
+    /// As the router is told it, with the folders of files where they are laid out for it.
     pub(super) fn routing_of(&self, tx: &Tx, app: &App) -> Result<Routing> {
         let mut routing = self.merged(tx, app, &app.routing)?.routing();
         let levels = std::iter::once(&mut routing.settings);
@@ -147,11 +146,12 @@ impl Ops {
         }
         let current = app.current.map(|v| release::entry(tx, app.id, v));
         let slug = current.transpose()?.and_then(|e| e.body.slug);
-        let folder = self.config().data_dir.join("router/files");
         for f in &mut files {
-            if let Some(slug) = &slug {
-                let root = folder.join(slug.digest.as_str()).join(&f.root);
-                f.root = root.to_string_lossy().into_owned();
+            // a folder that can't be was refused when the file was pushed
+            if let Some(slug) = &slug
+                && let Some(place) = laid_out(app.id, &slug.digest, &f.root)
+            {
+                f.root = place;
             }
         }
         Ok(routing)

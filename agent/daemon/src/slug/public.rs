@@ -11,7 +11,7 @@
 
 use super::place::{self, Places};
 use anyhow::{Context, bail, ensure};
-use hokku_model::{AppId, release::SlugDigest};
+use hokku_model::{AppId, release::SlugDigest, routing::laid_out};
 use rustix::{
     fs::{
         self, AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec,
@@ -24,7 +24,6 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    path::{Component, Path},
 };
 
 /// Files and folders of one published folder.
@@ -45,8 +44,10 @@ pub(super) fn publish(
     digest: &SlugDigest,
     root: &str,
 ) -> anyhow::Result<String> {
-    let name = encode(root)?;
-    let path = format!("files/{app}/{digest}/{name}");
+    let path = laid_out(app, digest, root).with_context(|| {
+        format!("{root:?} is no folder inside the release: expected a path such as public or web/dist")
+    })?;
+    let name = path.rsplit('/').next().unwrap_or_default().to_owned();
     let shown = || format!("can't lay out {root} of the slug {digest} for the router");
     let tree = open_folder(CWD, places.tree(app, digest)).with_context(shown)?;
     let source = beneath(&tree, root, OFlags::DIRECTORY).with_context(|| {
@@ -122,33 +123,6 @@ const OPEN: Mode = Mode::RWXU
     .union(Mode::XGRP)
     .union(Mode::ROTH)
     .union(Mode::XOTH);
-
-/// One name for each path, without slashes, so that a folder in a published folder can be published as well.
-fn encode(root: &str) -> anyhow::Result<String> {
-    let path = Path::new(root);
-    let plain = path.components().all(|c| matches!(c, Component::Normal(_)));
-    ensure!(
-        (plain || root == ".")
-            && !root.is_empty()
-            && !root.contains("//")
-            && !root.ends_with('/')
-            && !root.contains('\0'),
-        "{root:?} is no folder inside the release: expected a path such as public or web/dist"
-    );
-    let mut name = String::new();
-    for b in root.bytes() {
-        match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(b)),
-            b'.' if root != "." => name.push('.'),
-            _ => name.push_str(&format!("%{b:02X}")),
-        }
-    }
-    ensure!(
-        name.len() <= 240,
-        "{root:?} is too long for the name of a folder"
-    );
-    Ok(name)
-}
 
 fn open_folder(at: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

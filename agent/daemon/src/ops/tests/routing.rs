@@ -1,5 +1,6 @@
 use super::*;
 use hokku_core::parse::hokku_toml;
+use hokku_model::routing::laid_out;
 use hokku_model::{
     routing::Routing,
     said::{RoutingPatch, RoutingRow, RoutingView},
@@ -266,14 +267,12 @@ async fn folders_are_where_they_are_published() {
     let app = ops.running("shop", &["web"]).await.id;
     let file = "[routing]\nfiles = 'public'\n[[routing.rules]]\npath = '/docs'\nfiles = { root = 'docs/site', fallback = '404.html' }\n";
     ops.release_with(app, "b", file).await;
-    let folder = place
-        .data()
-        .join("router/files")
-        .join(slug("b", &[]).digest.as_str());
+    let digest = slug("b", &[]).digest;
+    let laid = |root| laid_out(app, &digest, root).unwrap();
     let wished = ops.wished(app).await;
-    let root = |s: &hokku_model::routing::Settings| PathBuf::from(&s.files.as_ref().unwrap().root);
-    assert_eq!(root(&wished.settings), folder.join("public"));
-    assert_eq!(root(&wished.rules[0].settings), folder.join("docs/site"));
+    let root = |s: &hokku_model::routing::Settings| s.files.as_ref().unwrap().root.clone();
+    assert_eq!(root(&wished.settings), laid("public"));
+    assert_eq!(root(&wished.rules[0].settings), laid("docs/site"));
     let view = ops.routing(app).await.unwrap();
     assert!(
         shown(&view.settings, "files").starts_with("{ root = \"public\""),
