@@ -3,6 +3,7 @@
 use crate::{
     app,
     call::{self, Why},
+    mask,
     mounts::{self, Access, OLD, Source, bind, memory},
     report::Host,
 };
@@ -87,6 +88,7 @@ pub fn build(spec: &ShimSpec, host: &Host, notices: &mut Vec<String>) -> Result<
         notices.push(format!("names of hosts may not be resolved inside: {e}"));
     }
     system(spec, cpu.ok(), notices)?;
+    mask::cover()?;
     dev(spec, devices)?;
     app.mount(spec, notices)?;
     let mut staged = Vec::new();
