@@ -1,8 +1,8 @@
 //! The one definition of the commands and their flags; help and completions are made from it.
 
 use crate::commands::{
-    apps, auth, authorizations, builds, completions, config, credentials, keys, logs, maintenance,
-    open, ps, releases, remotes, run, status,
+    apps, auth, authorizations, builds, completions, config, credentials, isolation, keys, logs,
+    maintenance, open, ps, releases, remotes, run, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -78,6 +78,10 @@ pub enum Command {
     Builds(builds::List),
     #[command(name = "builds:output")]
     BuildsOutput(builds::Output),
+    #[command(name = "isolation")]
+    Isolation(isolation::Show),
+    #[command(name = "isolation:set")]
+    IsolationSet(isolation::Set),
     #[command(name = "maintenance")]
     Maintenance(maintenance::Show),
     #[command(name = "maintenance:on")]

@@ -34,7 +34,14 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ),
     (
         "Configure",
-        &["config", "config:get", "config:set", "config:unset"],
+        &[
+            "config",
+            "config:get",
+            "config:set",
+            "config:unset",
+            "isolation",
+            "isolation:set",
+        ],
     ),
     (
         "Deploy",

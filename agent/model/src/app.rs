@@ -1,6 +1,6 @@
 //! An app: the unit a team pushes, configures and scales.
 
-use crate::{AppId, AppName, Micros, ProcessType};
+use crate::{AppId, AppName, Micros, ProcessType, fence::Fence};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -29,6 +29,9 @@ pub struct App {
     /// Host names that lead to the app besides `<name>.<apps domain>`.
     #[serde(default)]
     pub domains: Vec<String>,
+    /// What the network lets it reach, and who may reach it.
+    #[serde(default)]
+    pub fence: Fence,
     /// The buildpacks that the operator chose, or that the first build detected (pinned), in order.
     #[serde(default)]
     pub buildpacks: Vec<String>,

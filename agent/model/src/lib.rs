@@ -8,6 +8,7 @@ pub mod api;
 pub mod app;
 pub mod code;
 pub mod dyno;
+pub mod fence;
 pub mod id;
 pub mod log;
 pub mod name;

@@ -100,3 +100,14 @@ pub const PERSONALITIES: [u32; 5] = [0, 0x0004_0000, 0x0008, 0x0002_0000, 0xFFFF
 /// Protocols of Internet sockets: the usual one, ICMP, TCP, UDP, ICMPv6, MPTCP (Go asks for it). Any other would load a
 /// module of the kernel, such as SCTP.
 pub const PROTOCOLS: [u32; 6] = [0, 1, 6, 17, 58, 262];
+
+/// Calls that change how another process runs, and which argument names it. The kernel asks only for the same user here,
+/// and without root the shim has the app's: its own shim, PID 1 inside, is nobody's to change.
+pub const OF_PROCESSES: [(c_long, u32); 6] = [
+    (SYS_setpriority, 1),
+    (SYS_ioprio_set, 1),
+    (SYS_sched_setaffinity, 0),
+    (SYS_sched_setscheduler, 0),
+    (SYS_sched_setparam, 0),
+    (SYS_sched_setattr, 0),
+];

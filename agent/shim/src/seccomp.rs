@@ -133,6 +133,13 @@ fn socket() -> Vec<sock_filter> {
     p
 }
 
+/// PID 1 is refused; others lead to the next instruction.
+fn not_the_shim(pid: u32) -> Vec<sock_filter> {
+    let mut p = vec![load(low(pid))];
+    p.extend(answer(&[1], refuse(libc::EPERM)));
+    p
+}
+
 /// The limit for core dumps stays as it is (see [`crate::launch`]): with a handler of cores on the host, 0 would let one
 /// out. Programs with secrets set it to 0 and end when they may not, so they are told that it was done.
 fn core_limit(resource: u32, value: Option<u32>) -> Vec<sock_filter> {
@@ -203,7 +210,14 @@ pub fn program(ask: bool) -> Vec<sock_filter> {
     personality.push(refuse(libc::EPERM));
     p.extend(of_call(libc::SYS_personality, &personality));
     p.extend(of_call(libc::SYS_setrlimit, &core_limit(0, None)));
-    p.extend(of_call(libc::SYS_prlimit64, &core_limit(1, Some(2))));
+    let mut prlimit = not_the_shim(0);
+    prlimit.extend(core_limit(1, Some(2)));
+    p.extend(of_call(libc::SYS_prlimit64, &prlimit));
+    for (nr, pid) in denied::OF_PROCESSES {
+        let mut body = not_the_shim(pid);
+        body.push(allow());
+        p.extend(of_call(nr, &body));
+    }
     p.push(allow());
     p
 }
@@ -404,6 +418,12 @@ mod tests {
             assert_eq!(ask(SYS_personality, [u64::from(p), 0, 0, 0]), Ok(()));
         }
         assert_eq!(ask(SYS_personality, [0x0040_0000, 0, 0, 0]), Err(EPERM));
+        for (nr, pid) in denied::OF_PROCESSES.into_iter().chain([(SYS_prlimit64, 0)]) {
+            let mut args = [0; 4];
+            assert_eq!(ask(nr, args), Ok(()));
+            args[pid as usize] = 1;
+            assert_eq!(ask(nr, args), Err(EPERM), "{nr}");
+        }
     }
 
     #[test]
@@ -506,6 +526,6 @@ mod tests {
                 }
             }
         }
-        assert!(p.len() < 200, "{}", p.len());
+        assert!(p.len() < 250, "{}", p.len());
     }
 }

@@ -10,6 +10,7 @@ pub mod builds;
 pub mod completions;
 pub mod config;
 pub mod credentials;
+pub mod isolation;
 pub mod keys;
 pub mod logs;
 pub mod maintenance;

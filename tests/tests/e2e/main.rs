@@ -12,6 +12,8 @@ mod config;
 mod crash;
 mod destroy;
 mod disk_full;
+mod escape;
+mod fence;
 mod isolation;
 mod logs;
 mod push;

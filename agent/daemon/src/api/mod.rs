@@ -15,6 +15,7 @@ mod dyno;
 mod fault;
 mod formation;
 mod input;
+mod isolation;
 mod key;
 mod link;
 mod listen;
@@ -38,6 +39,7 @@ pub struct ApiState {
     ops: Ops,
     control: control::Handle,
     notices: Arc<[String]>,
+    no_fence: Option<String>,
     links: Arc<link::Links>,
     doorman: Arc<caller::Doorman>,
     beside: Router,
@@ -55,11 +57,19 @@ impl ApiState {
             links: Arc::new(link::Links::open(&config.data_dir)),
             doorman: Arc::default(),
             notices: notices.into(),
+            no_fence: None,
             beside: Router::new(),
             config,
             ops,
             control,
         }
+    }
+
+    /// Says why this host keeps no app's network apart, for `app isolation`.
+    #[must_use]
+    pub fn without_fence(mut self, why: Option<String>) -> ApiState {
+        self.no_fence = why;
+        self
     }
 
     /// Puts more paths on the same listeners. Each of their requests has the caller's `Actor` as an extension where

@@ -3,7 +3,7 @@
 use super::{
     ApiState, account, app, attach, caller, config_var, dyno,
     fault::{Fault, id_of},
-    formation, key, log_session, output, release, status,
+    formation, isolation, key, log_session, output, release, status,
 };
 use axum::{
     Json, Router,
@@ -76,6 +76,10 @@ fn apps() -> Router<ApiState> {
         .route(
             "/apps/{app}/config-vars",
             get(config_var::list).patch(config_var::update),
+        )
+        .route(
+            "/hokku/apps/{app}/isolation",
+            get(isolation::show).patch(isolation::update),
         )
         .route("/apps/{app}/addons", get(app::none))
         .route("/apps/{app}/addon-attachments", get(app::none))

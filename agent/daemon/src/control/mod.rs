@@ -7,6 +7,7 @@
 //! Where its tests are: the kernel's in `agent/core/tests/simulation.rs`, the loop's end to end in `tests/`.
 
 mod act;
+mod fence;
 mod handle;
 mod launch;
 mod oneoff;
@@ -25,7 +26,7 @@ use crate::{
     router::{Link, LinkEvent},
     slug::Slugs,
     supervisor::{AdoptedState, Fact, Supervisor},
-    sys::detect::Walls,
+    sys::{detect::Walls, fence::Fence},
 };
 use hokku_core::{
     action::Plan, desired::Desired, event::Event, limits::Waits, observed::Observed, plan::plan,
@@ -58,6 +59,8 @@ pub struct Hands {
     pub slugs: Slugs,
     /// Logs.
     pub logs: Logs,
+    /// What keeps apps apart in the network.
+    pub fence: Fence,
     /// What keeps dynos apart on this host.
     pub walls: Walls,
 }
@@ -87,6 +90,7 @@ pub struct Control {
     /// Runs whose asker waits until the process runs.
     asked: BTreeMap<DynoId, oneshot::Sender<Result<DynoRecord, String>>>,
     builds: queue::Queue,
+    fences: fence::Fences,
     /// Destroyed apps whose files are deleted once their last dyno and their last build are gone.
     gone: BTreeSet<AppId>,
 }
@@ -127,9 +131,11 @@ impl Control {
             internal,
             asked: BTreeMap::new(),
             builds,
+            fences: BTreeMap::new(),
             gone: BTreeSet::new(),
         };
         control.adopt().await;
+        control.read_fences().await;
         control.gone = sweep::orphans(&control.hands.config.data_dir, &control.desired);
         control.sweep();
         loop {
@@ -143,6 +149,7 @@ impl Control {
                 Ok(()) = ears.bell.changed() => {
                     ears.bell.borrow_and_update();
                     control.reread().await;
+                    control.read_fences().await;
                 }
                 Some(order) = ears.orders.recv() => control.order(order),
                 () = sleep_until(wake_at) => {}
@@ -219,6 +226,7 @@ impl Control {
                 self.act(action);
             }
         }
+        self.fence();
         self.start_builds();
         self.forget_gone();
         wake_at

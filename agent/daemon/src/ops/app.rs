@@ -78,6 +78,7 @@ impl Ops {
             restarts: Restarts::default(),
             maintenance: false,
             domains: vec![],
+            fence: hokku_model::fence::Fence::default(),
             buildpacks: vec![],
             created_at: now,
             updated_at: now,

@@ -10,6 +10,7 @@ mod build;
 mod config;
 mod desired;
 mod error;
+mod fence;
 mod formation;
 mod key;
 mod name;

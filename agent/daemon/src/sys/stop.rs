@@ -52,7 +52,8 @@ pub fn everything(data: &Path) -> anyhow::Result<()> {
             })?;
         }
     }
-    Ok(())
+    // nobody is left to be fenced
+    super::fence::remove(data)
 }
 
 /// Kills every shim whose folder lies below. The shim is the init of its dyno: with it everything inside is gone.
