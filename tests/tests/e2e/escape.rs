@@ -316,7 +316,7 @@ fn no_way_leads_out_of_a_web_dyno_or_its_profile_script() {
     repo.write(".profile.d/attack.sh", format!("./intruder {facts}\n"));
     repo.version("one");
     repo.push().ok();
-    let last = host.logged("attacker", "tried ");
+    let last = host.logged("attacker", "app[web.1]: tried ");
     assert!(last.contains("app[web.1]"), "{last}");
     let log = host
         .app(&["logs", "-n", "1500", "-a", "attacker"])
@@ -325,7 +325,7 @@ fn no_way_leads_out_of_a_web_dyno_or_its_profile_script() {
     // one start of the dyno is one list
     let (from, to) = (
         log.find("HELD list the agent").unwrap_or(0),
-        log.find("tried ").unwrap_or(0),
+        log.find("app[web.1]: tried ").unwrap_or(0),
     );
     let end = log[to..].find('\n').map_or(log.len(), |n| to + n);
     none_led_out("a web dyno's profile script", &log[from..end], &open(walls));

@@ -20,7 +20,8 @@ fn own_network() {
         "link set lo up",
         "addr add 169.254.169.254/32 dev lo",
         "addr add fd00:ec2::254/128 dev lo nodad",
-        "link add side type dummy",
+        "link add side type veth peer name far",
+        "link set far up",
         "link set side up",
         "addr add 10.77.0.1/24 dev side",
     ] {
@@ -215,7 +216,9 @@ fn the_fence_goes_with_the_agent_s_end_and_comes_back_with_it() {
     c.args(["flush", "ruleset"]);
     Outcome::of(c, b"", 10).ok();
     host.start_agent();
-    assert!(rules().contains("169.254.169.254"), "{}", rules());
+    eventually("the fence is back", 10, || {
+        rules().contains("169.254.169.254").then_some(())
+    });
     let mut stop = host.command("hokkud");
     stop.arg("stop-all").arg("--data-dir").arg(host.data());
     Outcome::of(stop, b"", 30).ok();
