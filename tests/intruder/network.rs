@@ -1,6 +1,6 @@
 //! Ways through the network that all share: sockets of the agent, the router and other apps, and the instance's metadata.
 
-use super::{Facts, Verdict, Way, any, gained, last, refused};
+use super::{Facts, SKIPPED, Verdict, Way, any, gained, last, refused};
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket},
@@ -143,7 +143,7 @@ pub const WAYS: &[Way] = &[
     }),
     Way("send the metadata service a datagram", |f| {
         if f.get("imds").is_empty() {
-            return Err("no such service is here".into());
+            return Err(SKIPPED.into());
         }
         let s = UdpSocket::bind("0.0.0.0:0").map_err(|e| e.to_string())?;
         gained(s.send_to(b"x", "169.254.169.254:80"), "sent")
@@ -188,7 +188,7 @@ fn ask(to: &str, head: &str, success: &str) -> Verdict {
 
 fn metadata(f: &Facts, to: &str) -> Verdict {
     if f.get("imds").is_empty() {
-        return Err("no such service is here".into());
+        return Err(SKIPPED.into());
     }
     let mut s = connect(to)?;
     let _ = s.write_all(b"GET /latest/meta-data/iam/security-credentials/ HTTP/1.0\r\n\r\n");
@@ -199,7 +199,7 @@ fn metadata(f: &Facts, to: &str) -> Verdict {
 
 fn private(f: &Facts, ip: &str) -> Verdict {
     if f.get("private").is_empty() {
-        return Err("no app is private here".into());
+        return Err(SKIPPED.into());
     }
     let to = if ip.contains(':') {
         format!("[{ip}]:{}", f.number("victim-port"))

@@ -411,3 +411,52 @@ fn a_procfile_with_the_host_in_its_names_is_refused_or_harmless() {
     }
     assert!(fs::symlink_metadata("/etc/cron.d/x").is_err());
 }
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn no_way_leads_out_of_a_build() {
+    let host = Host::start();
+    let bait = Bait::lay(&host);
+    victim(&host, &bait);
+    let walls = if root() { "root" } else { "user" };
+    let facts: Vec<_> = facts(&host, &bait, walls)
+        .into_iter()
+        .map(|f| format!("'{f}'"))
+        .collect();
+    let repo = host.create("attacker");
+    repo.write_sample("node");
+    repo.write_executable("intruder", fs::read(intruder()).expect("it was built"));
+    let file = repo.dir.join("package.json");
+    let text = fs::read_to_string(&file).expect("the sample has it");
+    let script = format!("\"build\": \"./intruder {}\", \"start\"", facts.join(" "));
+    repo.write("package.json", text.replacen("\"start\"", &script, 1));
+    repo.commit("First");
+    let o = repo.push();
+    none_led_out("a build", &o.err(), &open(walls));
+    o.ok();
+    host.must_serve("victim", "one");
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn a_build_compiles_c_behind_the_walls() {
+    let host = Host::start();
+    let repo = host.create("compiled");
+    repo.write_sample("flask");
+    repo.write(
+        "requirements.txt",
+        "--no-binary markupsafe\nflask\nmarkupsafe==3.0.2\n",
+    );
+    repo.commit("First");
+    repo.push().ok();
+    let o = host.app(&[
+        "run",
+        "-a",
+        "compiled",
+        "--",
+        "python",
+        "-c",
+        "import markupsafe._speedups as s; print(s.__file__)",
+    ]);
+    o.ok().says("_speedups.cpython");
+}

@@ -52,8 +52,11 @@ pub fn everything(data: &Path) -> anyhow::Result<()> {
             })?;
         }
     }
-    // nobody is left to be fenced
-    super::fence::remove(data)
+    // nobody is left to be fenced; a table that stays harms nobody
+    if let Err(e) = super::fence::remove(data) {
+        eprintln!("The fence around apps stays in nftables: {e:#}");
+    }
+    Ok(())
 }
 
 /// Kills every shim whose folder lies below. The shim is the init of its dyno: with it everything inside is gone.
