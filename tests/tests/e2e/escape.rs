@@ -445,7 +445,7 @@ fn a_build_compiles_c_behind_the_walls() {
     repo.write_sample("flask");
     repo.write(
         "requirements.txt",
-        "--no-binary markupsafe\nflask\nmarkupsafe==3.0.2\n",
+        "--no-binary markupsafe\nflask\ngunicorn\nmarkupsafe==3.0.2\n",
     );
     repo.commit("First");
     repo.push().ok();
