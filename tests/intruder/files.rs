@@ -185,7 +185,7 @@ pub const WAYS: &[Way] = &[
     }),
     Way("write the order that the shim reads at its end", |f| {
         any(["exit.json", "shim.json", "record.json", "ctl.sock"], |n| {
-            open_for_writing(&format!("{}/dynos/{}/{n}", f.get("data"), f.get("dyno")))
+            open_for_writing(format!("{}/dynos/{}/{n}", f.get("data"), f.get("dyno")))
         })
     }),
 ];
