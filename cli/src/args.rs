@@ -2,7 +2,8 @@
 
 use crate::commands::{
     apps, auth, authorizations, builds, certs, completions, config, credentials, domains,
-    hokku_toml, keys, logs, maintenance, open, ps, releases, remotes, routing, run, status,
+    hokku_toml, isolation, keys, logs, maintenance, open, ps, releases, remotes, routing, run,
+    status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -78,6 +79,10 @@ pub enum Command {
     Builds(builds::List),
     #[command(name = "builds:output")]
     BuildsOutput(builds::Output),
+    #[command(name = "isolation")]
+    Isolation(isolation::Show),
+    #[command(name = "isolation:set")]
+    IsolationSet(isolation::Set),
     #[command(name = "maintenance")]
     Maintenance(maintenance::Show),
     #[command(name = "maintenance:on")]

@@ -3,12 +3,14 @@
 use crate::client::Client;
 use crate::fail::{Fail, Result};
 use crate::output::{self, Paint};
+use crate::steady::steady;
 use anstyle::AnsiColor;
 use hokku_model::api::{LogSession, LogSessionRequest};
 use reqwest::Method;
 use reqwest::header::ACCEPT;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 /// How many lines the server keeps, and how many are known again after the stream broke.
@@ -92,6 +94,7 @@ fn session(
 /// Cuts the stream into lines, leaves out what was printed before the stream broke, and colours.
 struct Printer {
     colours: Colours,
+    terminal: bool,
     rest: Vec<u8>,
     recent: VecDeque<u64>,
     skipping: Option<HashSet<u64>>,
@@ -110,6 +113,7 @@ impl Printer {
     fn new(paint: Paint) -> Printer {
         Printer {
             colours: Colours::new(paint),
+            terminal: std::io::stdout().is_terminal(),
             rest: Vec::new(),
             recent: VecDeque::new(),
             skipping: None,
@@ -159,7 +163,11 @@ impl Printer {
         }
         self.recent.push_back(mark);
         self.lines += 1;
-        self.colours.write(line, &mut self.printed);
+        if self.terminal {
+            self.colours.write(&steady(line), &mut self.printed);
+        } else {
+            self.colours.write(line, &mut self.printed);
+        }
         self.printed.push(b'\n');
     }
 
@@ -293,6 +301,7 @@ mod tests {
         assert_eq!(printed(&mut p), "ab\nc\n\n");
         assert_eq!(p.rest, b"d");
         let mut raw = Printer::new(Paint::always(true));
+        raw.terminal = false;
         raw.accept(b"T app[web.1]: \xff\xfe\n");
         assert_eq!(raw.printed, b"T app[web.1]: \xff\xfe\n");
         let mut long = Printer::new(Paint::always(false));

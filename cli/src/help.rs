@@ -44,6 +44,8 @@ const GROUPS: [(&str, &[&str]); 7] = [
             "routing:unset",
             "routing:check",
             "routing:hash",
+            "isolation",
+            "isolation:set",
         ],
     ),
     (

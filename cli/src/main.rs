@@ -23,6 +23,8 @@ mod profile;
 mod progress;
 mod remote;
 mod server;
+mod steady;
+mod suggest;
 mod terminal;
 mod time;
 mod trouble;
@@ -92,6 +94,8 @@ fn dispatch(command: Command, cx: &Context, tail: Vec<OsString>) -> Result<i32> 
         Command::Rollback(c) => c.run(cx),
         Command::Builds(c) => c.run(cx),
         Command::BuildsOutput(c) => c.run(cx),
+        Command::Isolation(c) => c.run(cx),
+        Command::IsolationSet(c) => c.run(cx),
         Command::Maintenance(c) => c.run(cx),
         Command::MaintenanceOn(c) => c.run(cx),
         Command::MaintenanceOff(c) => c.run(cx),

@@ -12,11 +12,16 @@ use crate::{
     router::{self, Link},
     slug::Slugs,
     supervisor::Supervisor,
-    sys,
+    sys::{
+        self,
+        detect::Walls,
+        fence::{Fence, Wanted},
+    },
 };
 use anyhow::{Context, bail};
 use hokku_model::cert::Served;
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -67,7 +72,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         std::process::id().to_string(),
     )?;
 
-    let capability = sys::detect::detect(
+    let mut capability = sys::detect::detect(
         &program("hokku-shim")?,
         &config.data_dir.join("run/try"),
         config.first_uid,
@@ -92,6 +97,15 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         program("hokku-shim")?,
         program("hokku-buildpack")?,
     )?;
+    let fence = fence(&config, &ops, capability.walls).await?;
+    let no_fence = fence.missing().map(str::to_owned);
+    // without root another notice says it already
+    if capability.walls == Walls::Root
+        && let Some(why) = &no_fence
+    {
+        tracing::warn!("{why}");
+        capability.notices.push(why.clone());
+    }
     let (facts_tx, facts) = mpsc::channel(1024);
     let supervisor = Supervisor::new(
         config.data_dir.join("dynos"),
@@ -112,6 +126,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         builder,
         slugs,
         logs,
+        fence,
         walls: capability.walls,
     };
     let ears = Ears {
@@ -130,6 +145,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     ));
     let state = ApiState::new(config.clone(), ops, handle, capability.notices)
         .watching(served)
+        .without_fence(no_fence)
         .beside(git::routes(git.clone()));
     tokio::spawn(git::keep(git, shutdown.clone()));
     let api = tokio::spawn(api::serve(state, listener, shutdown));
@@ -155,6 +171,28 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let _ = stop.send(true);
     tokio::time::sleep(Duration::from_millis(50)).await;
     Ok(())
+}
+
+/// The fence in the network, up before the first dyno is started.
+async fn fence(config: &Config, ops: &Ops, walls: Walls) -> anyhow::Result<Fence> {
+    if walls != Walls::Root {
+        return Ok(Fence::none(
+            "All apps have the agent's own user, so the network can't tell them apart: each can reach the instance's \
+             metadata service and the others' ports",
+        ));
+    }
+    let apps = ops.apps().await?;
+    let first = Wanted {
+        first_uid: config.first_uid,
+        apps: apps.iter().map(|a| a.uid).collect(),
+        imds: apps
+            .iter()
+            .filter(|a| a.fence.imds)
+            .map(|a| a.uid)
+            .collect(),
+        private: BTreeMap::new(),
+    };
+    Ok(Fence::start(&config.data_dir, first).await)
 }
 
 /// Makes the data folder. The folders below it are each closed to everyone else.

@@ -1,6 +1,6 @@
 //! An app: the unit a team pushes, configures and scales.
 
-use crate::{AppId, AppName, Micros, ProcessType, said::Said};
+use crate::{AppId, AppName, Micros, ProcessType, fence::Fence, said::Said};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -35,6 +35,9 @@ pub struct App {
     /// Does the agent get certificates for the custom domains by itself? `None`: as the node's settings say.
     #[serde(default)]
     pub acm: Option<bool>,
+    /// What the network lets it reach, and who may reach it.
+    #[serde(default)]
+    pub fence: Fence,
     /// The buildpacks that the operator chose, or that the first build detected (pinned), in order.
     #[serde(default)]
     pub buildpacks: Vec<String>,

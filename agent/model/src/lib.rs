@@ -9,6 +9,7 @@ pub mod app;
 pub mod cert;
 pub mod code;
 pub mod dyno;
+pub mod fence;
 pub mod id;
 pub mod log;
 pub mod name;

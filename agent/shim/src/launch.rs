@@ -3,14 +3,17 @@
 use crate::{
     app,
     call::{self, Why},
-    limits,
+    limits, scope, seccomp,
     stdio::{self, Theirs},
 };
 use hokku_model::shim::{Isolation, Limits, ShimSpec};
 use std::{
     ffi::{CStr, CString},
     io::{self, Read, Write},
-    os::fd::AsRawFd,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::net::UnixDatagram,
+    },
     path::PathBuf,
     ptr,
 };
@@ -82,29 +85,32 @@ impl Program {
         })
     }
 
-    /// Starts it; `Ok` once the program runs. Gives the pid as the shim sees it.
+    /// Starts it; `Ok` once the program runs. Gives the pid as the shim sees it, and where its filter asks, if it does.
     ///
     /// # Errors
     /// It can't be run.
-    pub fn start(self, theirs: Theirs) -> Result<i32, NotStarted> {
+    pub fn start(self, theirs: Theirs) -> Result<(i32, Option<OwnedFd>), NotStarted> {
         let broken = |text: String| NotStarted { text, status: 126 };
+        let (ours, hand) = UnixDatagram::pair()
+            .why(|| "can't make a pair of sockets".into())
+            .map_err(broken)?;
         let (mut said, word) = stdio::word_pipe().map_err(broken)?;
         let pid = call::fork_pid()
             .why(|| "can't fork".into())
             .map_err(broken)?;
         if pid == 0 {
-            let (status, text) = self.become_it(&theirs);
+            let (status, text) = self.become_it(&theirs, &hand);
             let mut word = word;
             let _ = word.write_all(text.as_bytes());
             // SAFETY: ends the forked child without running the parent's clean-up
             unsafe { libc::_exit(status) };
         }
-        drop((word, theirs));
+        drop((word, theirs, hand));
         let mut text = String::new();
         // the pipe closes by itself when the program was started
         let _ = said.read_to_string(&mut text);
         if text.is_empty() {
-            return Ok(pid);
+            return Ok((pid, seccomp::take(&ours)));
         }
         let mut status = 0;
         // SAFETY: `status` outlives the call
@@ -118,8 +124,8 @@ impl Program {
     }
 
     /// In the child: returns only when it failed.
-    fn become_it(&self, theirs: &Theirs) -> (i32, String) {
-        if let Err(e) = self.prepare(theirs) {
+    fn become_it(&self, theirs: &Theirs, hand: &UnixDatagram) -> (i32, String) {
+        if let Err(e) = self.prepare(theirs, hand) {
             return (126, format!("can't start {:?}: {e}", self.name));
         }
         let e = self.exec();
@@ -146,7 +152,7 @@ impl Program {
         }
     }
 
-    fn prepare(&self, theirs: &Theirs) -> Result<(), String> {
+    fn prepare(&self, theirs: &Theirs, hand: &UnixDatagram) -> Result<(), String> {
         call::setsid();
         for (i, fd) in theirs.fds.iter().enumerate() {
             // SAFETY: takes no pointers. All of the shim's descriptors are above 2
@@ -173,6 +179,18 @@ impl Program {
         std::env::set_current_dir(&self.cwd)
             .why(|| format!("can't enter the folder {}", self.cwd.display()))?;
         close_rest();
+        no_cores().why(|| "can't keep core dumps in".into())?;
+        if scope::available() {
+            scope::enter().why(|| "can't enter a scope of its own (Landlock)".into())?;
+        }
+        // the last of all: what comes after it has to pass it
+        if seccomp::available() {
+            let listener = seccomp::install().why(|| "can't set the filter of calls".into())?;
+            if let Some(listener) = listener {
+                seccomp::hand_over(hand, &listener)
+                    .why(|| "can't hand over the filter's questions".into())?;
+            }
+        }
         Ok(())
     }
 
@@ -255,6 +273,21 @@ fn signals() {
         let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
+    }
+}
+
+/// No memory of a crashed process leaves the dyno: a file of one byte is none, and for a limit of exactly 1 the kernel
+/// does not start the host's handler of cores either. Source: `do_coredump` in Linux's fs/coredump.c.
+fn no_cores() -> io::Result<()> {
+    let one = libc::rlimit {
+        rlim_cur: 1,
+        rlim_max: 1,
+    };
+    // SAFETY: `one` outlives the call
+    match call::check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const one) }) {
+        // the starter's own limit is 0 and can't be raised
+        Err(e) if e.raw_os_error() == Some(libc::EPERM) => Ok(()),
+        r => r.map(drop),
     }
 }
 

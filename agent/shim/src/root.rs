@@ -3,6 +3,7 @@
 use crate::{
     app,
     call::{self, Why},
+    mask,
     mounts::{self, Access, OLD, Source, bind, memory},
     report::Host,
 };
@@ -20,6 +21,9 @@ use std::{
 
 /// The sub-folders of the dyno's folder that are thrown away at the end.
 pub const SCRATCH: [&str; 6] = ["root", "upper", "work", "copy", "tmp", "vartmp"];
+
+/// Where binds wait until the host's tree is left.
+const STAGES: &str = "/.binds";
 
 /// An entry of the host's top folder that is shown inside.
 enum Shown {
@@ -87,6 +91,7 @@ pub fn build(spec: &ShimSpec, host: &Host, notices: &mut Vec<String>) -> Result<
         notices.push(format!("names of hosts may not be resolved inside: {e}"));
     }
     system(spec, cpu.ok(), notices)?;
+    mask::cover()?;
     dev(spec, devices)?;
     app.mount(spec, notices)?;
     let mut staged = Vec::new();
@@ -96,7 +101,7 @@ pub fn build(spec: &ShimSpec, host: &Host, notices: &mut Vec<String>) -> Result<
         } else {
             Access::Read
         };
-        let stage = Path::new("/.binds").join(i.to_string());
+        let stage = Path::new(STAGES).join(i.to_string());
         bind(source, &stage, access)?;
         staged.push((stage, Path::new("/").join(&b.to)));
     }
@@ -107,7 +112,10 @@ pub fn build(spec: &ShimSpec, host: &Host, notices: &mut Vec<String>) -> Result<
         .why(|| "can't leave the host's tree".into())?;
     for (stage, to) in staged {
         mounts::shift(&stage, &to)?;
+        // empty by now; never more than the place itself is removed
+        let _ = fs::remove_file(&stage).or_else(|_| fs::remove_dir(&stage));
     }
+    let _ = fs::remove_dir(STAGES);
     seal(&hidden)
 }
 

@@ -7,7 +7,7 @@ use crate::{
     inside::Inside,
     launch::Program,
     report::{self, Host},
-    root,
+    root, seccomp,
     sink::Sink,
     stdio::{self, Ours},
 };
@@ -23,7 +23,7 @@ use nix::{
     },
 };
 use std::{
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -39,6 +39,10 @@ const STALLED: Duration = Duration::from_secs(10);
 /// How long killed processes may take to vanish, and their output to end. Only a broken disk or driver, or a pipe
 /// that was passed out of the dyno, makes it that long.
 const VANISH: Duration = Duration::from_secs(5);
+
+/// Said to an app whose process asked for a user namespace. Chromium then ends with "No usable sandbox!".
+const NO_SANDBOX: &str = "hokku: a process asked for a user namespace, to build a sandbox of its own. A dyno has none: it is one. \
+     Start Chromium, Chrome and Electron with --no-sandbox (Puppeteer: args: ['--no-sandbox']).";
 
 /// Output read at once.
 const CHUNK: usize = 32 * 1024;
@@ -78,6 +82,8 @@ pub fn resident(spec: ShimSpec, host: Host) -> Result<(), String> {
         signals,
         program: Some(program),
         main: None,
+        questions: None,
+        told: false,
         ours: Ours::default(),
         state: State::Waiting,
         limit: spec
@@ -143,6 +149,10 @@ struct Shim {
     program: Option<Program>,
     uid: Option<u32>,
     main: Option<i32>,
+    /// From the filter of calls, about user namespaces.
+    questions: Option<OwnedFd>,
+    /// Why there are none was explained.
+    told: bool,
     ours: Ours,
     state: State,
     /// Everything is killed then.
@@ -160,6 +170,7 @@ enum Who {
     Out,
     Err,
     In,
+    Filter,
 }
 
 impl Shim {
@@ -176,8 +187,9 @@ impl Shim {
         };
         self.ours = ours;
         match program.start(theirs) {
-            Ok(pid) => {
+            Ok((pid, questions)) => {
                 self.main = Some(pid);
+                self.questions = questions;
                 self.state = State::Running;
             }
             Err(e) => {
@@ -186,6 +198,22 @@ impl Shim {
             }
         }
         Ok(())
+    }
+
+    /// A process wants a user namespace: it gets none, and the log gets the reason, once.
+    fn asked(&mut self, events: PollFlags) {
+        let asked = match &self.questions {
+            Some(fd) if events.contains(PollFlags::POLLIN) => seccomp::say_no(fd),
+            _ => Err("nobody is left behind the filter".into()),
+        };
+        match asked {
+            Ok(true) if !self.told => {
+                self.told = true;
+                self.sink.explain(NO_SANDBOX, &mut self.clients);
+            }
+            Ok(_) => {}
+            Err(_) => self.questions = None,
+        }
     }
 
     fn end(&mut self, exit: Exit) {
@@ -216,6 +244,7 @@ impl Shim {
                     Who::Out => self.output(false, &mut buf),
                     Who::Err => self.output(true, &mut buf),
                     Who::In => self.feed(),
+                    Who::Filter => self.asked(events),
                 }
             }
             self.sink.settle(Instant::now());
@@ -253,6 +282,9 @@ impl Shim {
         };
         add(Who::Signals, self.signals.as_raw_fd(), PollFlags::POLLIN);
         add(Who::Door, self.clients.listener(), PollFlags::POLLIN);
+        if let Some(fd) = &self.questions {
+            add(Who::Filter, fd.as_raw_fd(), PollFlags::POLLIN);
+        }
         if self.sink.has_room(&mut self.clients) {
             for (who, fd) in [(Who::Out, &self.ours.out), (Who::Err, &self.ours.err)] {
                 if let Some(fd) = fd {

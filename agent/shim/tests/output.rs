@@ -107,7 +107,7 @@ fn a_full_disk_blocks_nobody_and_losses_are_told() {
     for way in walled() {
         let mut b = Bench::new(
             way,
-            "for i in $(seq 2000); do echo line $i xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done; touch /app/done; trap 'echo after; exit 0' USR1; while :; do sleep 0.02; done",
+            "for i in $(seq 2000); do echo line $i xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done; trap 'echo after; exit 0' USR1; touch /app/done; while :; do sleep 0.02; done",
         );
         let disk = b.path("disk");
         fs::create_dir(&disk).unwrap();

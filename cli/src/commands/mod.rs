@@ -13,6 +13,7 @@ pub mod config;
 pub mod credentials;
 pub mod domains;
 pub mod hokku_toml;
+pub mod isolation;
 pub mod keys;
 pub mod logs;
 pub mod maintenance;

@@ -16,6 +16,8 @@ mod destroy;
 mod disk_full;
 mod domains;
 mod handover;
+mod escape;
+mod fence;
 mod isolation;
 mod logs;
 mod push;

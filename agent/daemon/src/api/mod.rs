@@ -17,6 +17,7 @@ mod dyno;
 mod fault;
 mod formation;
 mod input;
+mod isolation;
 mod key;
 mod link;
 mod listen;
@@ -43,6 +44,7 @@ pub struct ApiState {
     control: control::Handle,
     notices: Arc<[String]>,
     served: watch::Receiver<Served>,
+    no_fence: Option<String>,
     links: Arc<link::Links>,
     doorman: Arc<caller::Doorman>,
     beside: Router,
@@ -61,6 +63,7 @@ impl ApiState {
             doorman: Arc::default(),
             notices: notices.into(),
             served: watch::channel(Served::default()).1,
+            no_fence: None,
             beside: Router::new(),
             config,
             ops,
@@ -72,6 +75,13 @@ impl ApiState {
     #[must_use]
     pub fn watching(mut self, served: watch::Receiver<Served>) -> ApiState {
         self.served = served;
+        self
+    }
+
+    /// Says why this host keeps no app's network apart, for `app isolation`.
+    #[must_use]
+    pub fn without_fence(mut self, why: Option<String>) -> ApiState {
+        self.no_fence = why;
         self
     }
 

@@ -3,7 +3,7 @@
 use super::{
     ApiState, account, app, attach, caller, cert, config_var, domain, dyno,
     fault::{Fault, id_of},
-    formation, key, log_session, output, release, routing, status,
+    formation, isolation, key, log_session, output, release, routing, status,
 };
 use axum::{
     Json, Router,
@@ -80,6 +80,10 @@ fn apps() -> Router<ApiState> {
         .route(
             "/apps/{app}/config-vars",
             get(config_var::list).patch(config_var::update),
+        )
+        .route(
+            "/hokku/apps/{app}/isolation",
+            get(isolation::show).patch(isolation::update),
         )
         .route("/apps/{app}/addons", get(app::none))
         .route("/apps/{app}/addon-attachments", get(app::none))

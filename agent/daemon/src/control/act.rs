@@ -125,10 +125,14 @@ impl Control {
 
     /// Starts in a task; a failure comes back as an event.
     pub(super) fn launch(&self, launch: launch::Launch) {
+        // a private port is closed to others before anybody listens on it
+        self.fence();
         let (hands, events) = (self.hands.clone(), self.events.clone());
         tokio::spawn(async move {
             let dyno = launch.record.id;
-            match launch.order(&hands).await {
+            let order = launch.order(&hands).await;
+            hands.fence.settled().await;
+            match order {
                 Ok(order) => hands.supervisor.start(order),
                 Err(e) => {
                     let event = Event::StartFailed {

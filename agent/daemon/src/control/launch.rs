@@ -20,6 +20,10 @@ use std::{collections::BTreeMap, time::Duration};
 const BOOT: &str = r#"for hokku_f in "$HOME"/.profile.d/*.sh "$HOME"/.profile; do [ -r "$hokku_f" ] && . "$hokku_f"; done; unset hokku_f
 if [ "$1" = line ]; then exec bash -c "$2"; fi; shift; exec "$@""#;
 
+/// Processes and threads of all dynos of an app together: Heroku's bound for its large dynos. It ends a fork bomb, and
+/// no program that means well.
+const PROCESSES: u64 = 16_384;
+
 /// Everything a start needs that the loop knows.
 pub(super) struct Launch {
     pub record: DynoRecord,
@@ -115,6 +119,7 @@ impl Launch {
             binds: vec![],
             output,
             limits: Limits {
+                pids: Some(PROCESSES),
                 nofile: Some(65_536),
                 seconds: self.seconds,
                 ..Limits::default()

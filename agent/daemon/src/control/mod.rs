@@ -7,6 +7,7 @@
 //! Where its tests are: the kernel's in `agent/core/tests/simulation.rs`, the loop's end to end in `tests/`.
 
 mod act;
+mod fence;
 mod files;
 mod handle;
 mod hokku_toml;
@@ -27,7 +28,7 @@ use crate::{
     router::{Link, LinkEvent},
     slug::Slugs,
     supervisor::{AdoptedState, Fact, Supervisor},
-    sys::detect::Walls,
+    sys::{detect::Walls, fence::Fence},
 };
 use hokku_core::{
     action::Plan, desired::Desired, event::Event, limits::Waits, observed::Observed, plan::plan,
@@ -62,6 +63,8 @@ pub struct Hands {
     pub logs: Logs,
     /// Told what the router has confirmed.
     pub served: watch::Sender<Served>,
+    /// What keeps apps apart in the network.
+    pub fence: Fence,
     /// What keeps dynos apart on this host.
     pub walls: Walls,
 }
@@ -93,6 +96,7 @@ pub struct Control {
     /// Runs whose asker waits until the process runs.
     asked: BTreeMap<DynoId, oneshot::Sender<Result<DynoRecord, String>>>,
     builds: queue::Queue,
+    fences: fence::Fences,
     /// Destroyed apps whose files are deleted once their last dyno and their last build are gone.
     gone: BTreeSet<AppId>,
     laid: files::Laid,
@@ -135,11 +139,13 @@ impl Control {
             internal,
             asked: BTreeMap::new(),
             builds,
+            fences: BTreeMap::new(),
             gone: BTreeSet::new(),
             laid: files::Laid::default(),
         };
         control.laid.follow(&control.hands, &control.desired);
         control.adopt().await;
+        control.read_fences().await;
         control.gone = sweep::orphans(&control.hands.config.data_dir, &control.desired);
         control.sweep();
         loop {
@@ -153,6 +159,7 @@ impl Control {
                 Ok(()) = ears.bell.changed() => {
                     ears.bell.borrow_and_update();
                     control.reread().await;
+                    control.read_fences().await;
                 }
                 Some(order) = ears.orders.recv() => control.order(order),
                 () = sleep_until(wake_at) => {}
@@ -231,6 +238,7 @@ impl Control {
             }
         }
         self.tell_served();
+        self.fence();
         self.start_builds();
         self.forget_gone();
         wake_at

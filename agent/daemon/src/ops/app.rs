@@ -80,6 +80,7 @@ impl Ops {
             routing: Said::default(),
             domains: vec![],
             acm: None,
+            fence: hokku_model::fence::Fence::default(),
             buildpacks: vec![],
             created_at: now,
             updated_at: now,

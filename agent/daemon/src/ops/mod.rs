@@ -13,6 +13,7 @@ mod config;
 mod desired;
 mod domain;
 mod error;
+mod fence;
 mod formation;
 mod key;
 mod managed;

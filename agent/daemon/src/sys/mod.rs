@@ -9,6 +9,7 @@ pub mod clock;
 pub mod detect;
 pub mod disk;
 pub mod fault;
+pub mod fence;
 pub mod journal;
 pub mod memory;
 pub mod ports;

@@ -52,6 +52,10 @@ pub fn everything(data: &Path) -> anyhow::Result<()> {
             })?;
         }
     }
+    // nobody is left to be fenced; a table that stays harms nobody
+    if let Err(e) = super::fence::remove(data) {
+        eprintln!("The fence around apps stays in nftables: {e:#}");
+    }
     Ok(())
 }
 

@@ -192,6 +192,11 @@ impl Host {
         self.slot.spare()
     }
 
+    /// The first user id that an app may get.
+    pub fn first_uid(&self) -> u32 {
+        self.slot.first_uid()
+    }
+
     /// The first port that a dyno may get.
     pub fn first_dyno_port(&self) -> u16 {
         self.slot.first_dyno()
