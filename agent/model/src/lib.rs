@@ -9,6 +9,7 @@ pub mod app;
 pub mod code;
 pub mod dyno;
 pub mod id;
+pub mod limits;
 pub mod log;
 pub mod name;
 pub mod release;

@@ -11,6 +11,7 @@
 
 mod app;
 mod call;
+mod cgroup;
 mod clients;
 mod clock;
 mod inside;
@@ -45,6 +46,7 @@ fn main() {
 fn begin() -> Result<(), String> {
     let spec = read_spec()?;
     let host = report::Host::open(&spec.dir)?;
+    let cradle = cgroup::open(&spec);
     call::setsid();
     if spec.isolation != Isolation::Plain {
         spaces::enter(&spec)?;
@@ -53,7 +55,7 @@ fn begin() -> Result<(), String> {
         call::Fork::Parent => std::process::exit(0),
         call::Fork::Child => {}
     }
-    run::resident(spec, host)
+    run::resident(spec, host, cradle)
 }
 
 fn read_spec() -> Result<ShimSpec, String> {

@@ -16,6 +16,7 @@ mod fault;
 mod formation;
 mod input;
 mod key;
+mod limits;
 mod link;
 mod listen;
 mod log_session;

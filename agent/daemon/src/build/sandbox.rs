@@ -119,6 +119,7 @@ pub async fn run(
             nofile: Some(65_536),
             cpu_weight: Some(WEIGHT),
             seconds: Some(settings.timeout),
+            ..Limits::default()
         },
         hide: vec![builder.config.data_dir.clone()],
         hostname: "build".into(),

@@ -79,6 +79,7 @@ impl Ops {
             maintenance: false,
             domains: vec![],
             buildpacks: vec![],
+            limits: BTreeMap::new(),
             created_at: now,
             updated_at: now,
             released_at: None,

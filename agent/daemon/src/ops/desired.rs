@@ -144,6 +144,9 @@ fn wishes(tx: &Tx, config: &Config) -> Result<Desired> {
             candidate: wish(app.candidate)?,
             name: app.name,
             formation: app.formation,
+            quotas: (app.limits.into_iter())
+                .map(|(kind, l)| (kind, l.quota()))
+                .collect(),
             restarts: app.restarts,
             maintenance: app.maintenance,
             routing: Routing::default(),

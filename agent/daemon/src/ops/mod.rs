@@ -12,6 +12,7 @@ mod desired;
 mod error;
 mod formation;
 mod key;
+mod limits;
 mod name;
 mod public_key;
 mod release;

@@ -81,6 +81,7 @@ impl Node {
                 command: script.into(),
                 started_at: Micros::now(),
                 oneoff: false,
+                quota: Default::default(),
             },
             spec: ShimSpec {
                 dir: "/nowhere".into(),

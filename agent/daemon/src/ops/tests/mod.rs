@@ -6,6 +6,7 @@ mod config;
 mod formation;
 mod key;
 mod kill;
+mod limits;
 mod random;
 mod rollout;
 mod sweep;
