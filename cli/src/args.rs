@@ -1,8 +1,8 @@
 //! The one definition of the commands and their flags; help and completions are made from it.
 
 use crate::commands::{
-    apps, auth, authorizations, builds, completions, config, credentials, keys, logs, maintenance,
-    open, ps, releases, remotes, run, status,
+    apps, auth, authorizations, builds, completions, config, credentials, keys, limits, logs,
+    maintenance, open, ps, releases, remotes, run, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -60,6 +60,14 @@ pub enum Command {
     PsRestart(ps::Restart),
     #[command(name = "ps:stop", visible_aliases = ["stop", "kill", "ps:kill"], aliases = ["dyno:stop", "dyno:kill"])]
     PsStop(ps::Stop),
+    #[command(name = "ps:type", aliases = ["dyno:type", "ps:resize", "dyno:resize", "resize"])]
+    PsType(limits::Type),
+    #[command(name = "limits")]
+    Limits(limits::List),
+    #[command(name = "limits:set")]
+    LimitsSet(limits::Set),
+    #[command(name = "limits:unset")]
+    LimitsUnset(limits::Unset),
     #[command(name = "logs")]
     Logs(logs::Logs),
     #[command(name = "run")]

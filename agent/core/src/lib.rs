@@ -13,6 +13,7 @@ pub mod check;
 pub mod desired;
 pub mod event;
 pub mod limits;
+pub mod memory;
 pub mod observed;
 pub mod parse;
 pub mod plan;

@@ -34,6 +34,7 @@ use tokio::{
 pub fn agent(config: Config) -> anyhow::Result<()> {
     sys::memory::settle();
     sys::journal::start();
+    sys::cgroup::settle();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(1 << 20)
@@ -65,12 +66,13 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         std::process::id().to_string(),
     )?;
 
-    let capability = sys::detect::detect(
+    let mut capability = sys::detect::detect(
         &program("hokku-shim")?,
         &config.data_dir.join("run/try"),
         config.first_uid,
     )
     .await?;
+    capability.notices.extend(sys::cgroup::notices());
     for notice in &capability.notices {
         tracing::warn!("{notice}");
     }

@@ -11,6 +11,7 @@ pub mod completions;
 pub mod config;
 pub mod credentials;
 pub mod keys;
+pub mod limits;
 pub mod logs;
 pub mod maintenance;
 pub mod open;

@@ -9,6 +9,7 @@
 mod act;
 mod handle;
 mod launch;
+mod memory;
 mod oneoff;
 mod push;
 mod queue;
@@ -255,6 +256,7 @@ impl Control {
             }
             Fact::Answering { dyno } => Event::Answering { dyno },
             Fact::BootTimeout { dyno, listening } => Event::BootTimedOut { dyno, listening },
+            Fact::OverMemory { dyno, used, soft } => return self.over_memory(dyno, used, soft),
             Fact::Exited { dyno, exit } => Event::Exited { dyno, exit },
         };
         let ended = match &event {
