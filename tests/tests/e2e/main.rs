@@ -14,6 +14,7 @@ mod destroy;
 mod disk_full;
 mod handover;
 mod isolation;
+mod limits;
 mod logs;
 mod push;
 mod rollback;

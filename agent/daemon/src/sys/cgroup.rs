@@ -1,13 +1,14 @@
 //! Cgroups, version 2: what the kernel itself holds dynos and builds to.
 //!
-//! systemd gives hokku a part of its tree (`Delegate=yes`): that of the unit `hokku-dynos.service`, which has no process
-//! of its own and is never restarted, or, where the agent runs in a delegated group by other means, the agent's own. The
+//! systemd gives hokku a part of its tree (`Delegate=yes`): that of the unit `hokku-dynos.service`, whose one process
+//! only sleeps, and which is never restarted, or, where the agent runs in a delegated group by other means, the agent's own. The
 //! agent's unit would not do: an inner group can't hold processes, so that a systemd before version 254 could never start
 //! the agent again beside dynos that live on. Below the delegated group:
 //!
 //! * `shims`: every shim. It outlives what is inside its dyno, and says how that ended
 //! * `dynos/<dyno id>`, `builds/<build id>`: what is inside, and nothing else; the limits are here
-//! * `agent`: the agent, where the delegated group was its own
+//! * `rest`: what was in the delegated group itself, which can't hold processes any more: the sleeper of the unit, or the
+//!   agent where the group was its own
 //!
 //! Where nothing is delegated, [`notices`] says what that means. Version 1 is the host's and left alone.
 
@@ -271,13 +272,7 @@ fn find(mount: &Path) -> Found {
     // The agent's own unit is left alone: it could not be started again beside dynos.
     let unit = own.file_name().is_some_and(|n| n == "hokkud.service");
     if !unit && is_delegated(&own) {
-        return match settle_in(&own) {
-            Ok(()) => prepare(own),
-            Err(e) => without(&format!(
-                "the agent can't move into {}/agent: {e}",
-                own.display()
-            )),
-        };
+        return prepare(own);
     }
     without(&format!(
         "no cgroup is delegated to hokku (start the unit {UNIT}, or the agent with Delegate=yes)"
@@ -307,17 +302,30 @@ fn is_delegated(group: &Path) -> bool {
     })
 }
 
-/// Moves the agent out of the way: a group that has groups with limits below it can't hold processes.
-fn settle_in(own: &Path) -> io::Result<()> {
-    let agent = own.join("agent");
-    match fs::create_dir(&agent) {
+/// Moves what is in the group out of the way: a group that has groups with limits below it can't hold processes.
+fn make_room(root: &Path) -> io::Result<()> {
+    let rest = root.join("rest");
+    match fs::create_dir(&rest) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
     }
-    fs::write(agent.join("cgroup.procs"), "0")
+    for pid in fs::read_to_string(root.join("cgroup.procs"))?.lines() {
+        match fs::write(rest.join("cgroup.procs"), pid) {
+            // it has just ended
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {}
+            r => r?,
+        }
+    }
+    Ok(())
 }
 
 fn prepare(root: PathBuf) -> Found {
+    if let Err(e) = make_room(&root) {
+        return without(&format!(
+            "what is in {} can't be moved out of the way: {e}",
+            root.display()
+        ));
+    }
     for name in ["shims", "dynos", "builds"] {
         match fs::create_dir(root.join(name)) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
