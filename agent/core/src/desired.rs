@@ -27,7 +27,7 @@ pub struct AppWish {
     /// Wanted dynos per process type; types that the release does not have are ignored.
     pub formation: BTreeMap<ProcessType, u32>,
     /// What a new dyno of a type may use; types that are not in it have no limits.
-    pub quotas: BTreeMap<ProcessType, Quota>,
+    pub quotas: BTreeMap<ProcessType, Box<Quota>>,
     /// What serves.
     pub current: Option<ReleaseWish>,
     /// What is being rolled out: its web dynos are started beside the current ones; promoted when all answer,

@@ -33,7 +33,7 @@ pub struct DynoRecord {
     pub oneoff: bool,
     /// What it may use; fixed at its start.
     #[serde(default)]
-    pub quota: Quota,
+    pub quota: Box<Quota>,
 }
 
 /// How a process ended.

@@ -374,12 +374,12 @@ pub fn spell_bytes(bytes: u64) -> String {
         ("M", 1 << 20),
         ("K", 1 << 10),
     ] {
-        if bytes >= factor && bytes % factor == 0 {
+        if bytes >= factor && bytes.is_multiple_of(factor) {
             return format!("{}{unit}", bytes / factor);
         }
         if bytes >= factor {
             let tenths = (u128::from(bytes) * 10 + u128::from(factor) / 2) / u128::from(factor);
-            if tenths % 10 == 0 {
+            if tenths.is_multiple_of(10) {
                 return format!("{}{unit}", tenths / 10);
             }
             return format!("{}.{}{unit}", tenths / 10, tenths % 10);
@@ -558,7 +558,7 @@ mod tests {
         #[test]
         fn whole_units_survive(n in 1u64..10_000) {
             let read = parse_bytes(&spell_bytes(n * MIB)).unwrap();
-            if n < 1024 || n % 1024 == 0 {
+            if n < 1024 || n.is_multiple_of(1024) {
                 prop_assert_eq!(read, n * MIB);
             } else {
                 prop_assert!(read.abs_diff(n * MIB) <= 52 * MIB);

@@ -164,7 +164,7 @@ impl Set {
             set,
             unset: vec![],
         };
-        change(&client, &app, &patch, self.json)
+        change(client, &app, &patch, self.json)
     }
 }
 
@@ -195,7 +195,7 @@ impl Unset {
             set: TypeLimits::default(),
             unset: self.names,
         };
-        change(&client, &app, &patch, self.json)
+        change(client, &app, &patch, self.json)
     }
 }
 
@@ -249,7 +249,7 @@ impl Type {
             return Ok(());
         }
         for patch in &changes {
-            change(&client, &app, patch, self.json)?;
+            change(client, &app, patch, self.json)?;
         }
         Ok(())
     }

@@ -55,7 +55,7 @@ impl List {
             output::line(&format!("No dynos on {app}."));
         } else {
             output::print(&listing(&dynos, Paint::stdout(), time::ago));
-            limits::notices(&client, &app);
+            limits::notices(client, &app);
         }
         Ok(())
     }

@@ -145,7 +145,7 @@ fn wishes(tx: &Tx, config: &Config) -> Result<Desired> {
             name: app.name,
             formation: app.formation,
             quotas: (app.limits.into_iter())
-                .map(|(kind, l)| (kind, l.quota()))
+                .map(|(kind, l)| (kind, Box::new(l.quota())))
                 .collect(),
             restarts: app.restarts,
             maintenance: app.maintenance,

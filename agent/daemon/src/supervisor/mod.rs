@@ -22,6 +22,7 @@ use anyhow::{Context, bail};
 use hokku_model::{
     DynoId,
     dyno::{DynoRecord, Exit},
+    limits::Quota,
     shim::ShimSpec,
 };
 use job::Order;
@@ -213,7 +214,7 @@ impl Supervisor {
                 (0, AdoptedState::Exited(exit), Err(exit))
             }
         };
-        let quota = record.quota.clone();
+        let quota = Quota::clone(&record.quota);
         tokio::spawn(job::Job::new(self.clone(), dyno, quota, mailbox).carry_on(left));
         Some(Adopted {
             record,
@@ -227,7 +228,7 @@ impl Supervisor {
     pub fn start(&self, order: StartOrder) {
         let dyno = order.record.id;
         if let Some(mailbox) = self.open(dyno) {
-            let quota = order.record.quota.clone();
+            let quota = Quota::clone(&order.record.quota);
             tokio::spawn(job::Job::new(self.clone(), dyno, quota, mailbox).begin(order));
         } else {
             tracing::error!(%dyno, "a dyno of this id is there already; the order to start it is dropped");

@@ -14,7 +14,8 @@
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::OnceLock,
     time::{Duration, Instant},
@@ -158,12 +159,20 @@ impl Group {
 
     fn create(&self, caps: &Caps) -> io::Result<()> {
         fs::create_dir(&self.dir)?;
+        self.limit(caps)
+    }
+
+    fn limit(&self, caps: &Caps) -> io::Result<()> {
         // A controller that is missing has been said once; its file is not there.
-        let set = |file: &str, text: String| match fs::write(self.dir.join(file), &text) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(io::Error::new(e.kind(), format!("{file} = {text}: {e}")))
+        let set = |file: &str, text: String| {
+            // never made: a folder of cgroups refuses that in other words than "not found"
+            let open = fs::OpenOptions::new().write(true).open(self.dir.join(file));
+            match open.and_then(|mut f| f.write_all(text.as_bytes())) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    Err(io::Error::new(e.kind(), format!("{file} = {text}: {e}")))
+                }
+                _ => Ok(()),
             }
-            _ => Ok(()),
         };
         if let Some(bytes) = caps.memory {
             set("memory.max", bytes.to_string())?;
@@ -404,7 +413,7 @@ mod tests {
             io_weight: Some(10),
             pids: Some(64),
         };
-        group.create(&caps).unwrap();
+        fs::create_dir(&group.dir).unwrap();
         let all = [
             "memory.max",
             "memory.oom.group",
@@ -413,6 +422,12 @@ mod tests {
             "io.weight",
             "pids.max",
         ];
+        for file in all {
+            fs::write(group.dir.join(file), "").unwrap();
+        }
+        // and what the kernel has no file for is left out
+        group.limit(&caps).unwrap();
+        assert!(!group.dir.join("memory.swap.max").exists());
         let all = all.map(|f| group.read(f).unwrap());
         assert_eq!(
             all,
