@@ -9,7 +9,7 @@ PROFILE ?= load
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-slow bench bench-router conform fuzz deb test-deb lint fmt deps ci
+.PHONY: help demo build test test-slow bench bench-router conform fuzz deb test-deb test-limits lint fmt deps ci
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -57,7 +57,7 @@ lint: ## Check format, clippy, shell scripts and, where it is installed, cargo-d
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/deps .ci/cargo-test .ci/demo-check packaging/demo tests/fuzz/run \
-	  packaging/build-deb packaging/deb/{postinst,prerm,postrm} packaging/test/nspawn; \
+	  packaging/build-deb packaging/deb/{postinst,prerm,postrm} packaging/test/nspawn packaging/test/uml; \
 	else echo "shellcheck is not installed: scripts were not checked"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: deny.toml was not checked"; fi
@@ -71,6 +71,11 @@ test-deb: ## Boot a Debian 12 in a container and take the .deb through its whole
 	@.ci/deps build deb
 	$(CARGO) build --workspace --bins
 	packaging/test/nspawn target/debug
+
+test-limits: ## Boot a Debian 12 in user-mode Linux and try the limits of dynos, reboot and power cut (root)
+	@.ci/deps build uml
+	$(CARGO) build --workspace --bins
+	packaging/test/uml target/debug
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

@@ -2,8 +2,8 @@
 
 use crate::commands::{
     apps, auth, authorizations, builds, certs, completions, config, credentials, domains,
-    hokku_toml, isolation, keys, logs, maintenance, open, ps, releases, remotes, routing, run,
-    status,
+    hokku_toml, isolation, keys, limits, logs, maintenance, open, ps, releases, remotes, routing,
+    run, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -61,6 +61,14 @@ pub enum Command {
     PsRestart(ps::Restart),
     #[command(name = "ps:stop", visible_aliases = ["stop", "kill", "ps:kill"], aliases = ["dyno:stop", "dyno:kill"])]
     PsStop(ps::Stop),
+    #[command(name = "ps:type", aliases = ["dyno:type", "ps:resize", "dyno:resize", "resize"])]
+    PsType(limits::Type),
+    #[command(name = "limits")]
+    Limits(limits::List),
+    #[command(name = "limits:set")]
+    LimitsSet(limits::Set),
+    #[command(name = "limits:unset")]
+    LimitsUnset(limits::Unset),
     #[command(name = "logs")]
     Logs(logs::Logs),
     #[command(name = "run")]

@@ -1,8 +1,8 @@
 //! What should be: derived from the store after each commit, read by the plan, changed by nobody else.
 
 use hokku_model::{
-    AppId, AppName, Micros, ProcessType, app::Restarts, release::SlugDigest, route::Front,
-    routing::Routing,
+    AppId, AppName, Micros, ProcessType, app::Restarts, limits::Quota, release::SlugDigest,
+    route::Front, routing::Routing,
 };
 use std::collections::BTreeMap;
 
@@ -28,6 +28,8 @@ pub struct AppWish {
     pub name: AppName,
     /// Wanted dynos per process type; types that the release does not have are ignored.
     pub formation: BTreeMap<ProcessType, u32>,
+    /// What a new dyno of a type may use; types that are not in it have no limits.
+    pub quotas: BTreeMap<ProcessType, Box<Quota>>,
     /// What serves.
     pub current: Option<ReleaseWish>,
     /// What is being rolled out: its web dynos are started beside the current ones; promoted when all answer,
@@ -49,6 +51,7 @@ impl AppWish {
         AppWish {
             name,
             formation: BTreeMap::new(),
+            quotas: BTreeMap::new(),
             current: None,
             candidate: None,
             restarts: Restarts::default(),

@@ -14,6 +14,7 @@ pub mod check;
 pub mod desired;
 pub mod event;
 pub mod limits;
+pub mod memory;
 pub mod nearest;
 pub mod observed;
 pub mod parse;

@@ -52,6 +52,10 @@ pub const KILL_AGAIN: Duration = Duration::from_secs(10);
 /// A dyno that was up this long starts its crash count anew.
 pub const HEALTHY: Duration = Duration::from_secs(60);
 
+/// A dyno above its soft memory limit is not replaced before it was up this long: a limit that is too small must not
+/// make its app start over and over.
+pub const MEMORY_RESTART: Duration = Duration::from_secs(5 * 60);
+
 /// A table that the router did not confirm is sent again after this.
 pub const TABLE_AGAIN: Duration = Duration::from_secs(10);
 

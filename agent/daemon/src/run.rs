@@ -41,6 +41,7 @@ use tokio::{
 pub fn agent(config: Config) -> anyhow::Result<()> {
     sys::memory::settle();
     sys::journal::start();
+    sys::cgroup::settle();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(1 << 20)
@@ -78,6 +79,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         config.first_uid,
     )
     .await?;
+    capability.notices.extend(sys::cgroup::notices());
     for notice in &capability.notices {
         tracing::warn!("{notice}");
     }

@@ -448,6 +448,7 @@ async fn dynos_are_run_restarted_and_stopped() {
             command: "x".into(),
             started_at: Micros::now(),
             oneoff,
+            quota: Default::default(),
         },
         state: "up",
         since: Micros::now(),

@@ -2,6 +2,7 @@
 //! agent and the CLI. Fields that hokku adds are marked; unknown fields are ignored by both sides.
 //! Times are RFC 3339 in UTC with seconds, such as `2026-11-21T12:00:00Z`.
 
+use crate::limits::{Quota, TypeLimits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -167,6 +168,39 @@ pub enum Quantity {
 pub struct FormationPatch {
     /// All or none is done.
     pub updates: Vec<FormationUpdate>,
+}
+
+/// `GET /hokku/apps/:app/limits`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LimitsPage {
+    /// One a process type.
+    pub limits: Vec<Limits>,
+    /// What this host can't hold a dyno to, in words.
+    pub notices: Vec<String>,
+}
+
+/// The limits of one process type.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The process type.
+    pub r#type: String,
+    /// What was set.
+    pub set: TypeLimits,
+    /// What holds: the size's limits under those that were set.
+    pub quota: Quota,
+}
+
+/// `PATCH /hokku/apps/:app/limits`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LimitsPatch {
+    /// The process type, or `run` for one-off dynos.
+    pub r#type: String,
+    /// What to set.
+    #[serde(default)]
+    pub set: TypeLimits,
+    /// Names of limits to forget first, or `all`.
+    #[serde(default)]
+    pub unset: Vec<String>,
 }
 
 /// `GET /apps/:app/dynos`

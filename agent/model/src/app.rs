@@ -1,6 +1,8 @@
 //! An app: the unit a team pushes, configures and scales.
 
-use crate::{AppId, AppName, Micros, ProcessType, fence::Fence, said::Said};
+use crate::{
+    AppId, AppName, Micros, ProcessType, fence::Fence, limits::TypeLimits, said::Said,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -41,6 +43,9 @@ pub struct App {
     /// The buildpacks that the operator chose, or that the first build detected (pinned), in order.
     #[serde(default)]
     pub buildpacks: Vec<String>,
+    /// What dynos of a process type may use; a type that is not in it has no limits of its own.
+    #[serde(default)]
+    pub limits: BTreeMap<ProcessType, TypeLimits>,
     /// When the app was made.
     pub created_at: Micros,
     /// When anything of this record last changed.

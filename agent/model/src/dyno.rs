@@ -1,6 +1,10 @@
 //! Dynos: what is to be started, and how one ends.
 
-use crate::{AppId, AppName, DynoId, DynoName, Micros, release::SlugDigest};
+use crate::{
+    AppId, AppName, DynoId, DynoName, Micros,
+    limits::{Quota, spell_bytes},
+    release::SlugDigest,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -27,6 +31,9 @@ pub struct DynoRecord {
     pub started_at: Micros,
     /// Formation member, or a one-off that is never restarted.
     pub oneoff: bool,
+    /// What it may use; fixed at its start.
+    #[serde(default)]
+    pub quota: Box<Quota>,
 }
 
 /// How a process ended.
@@ -37,17 +44,21 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// Killed with everything inside, because it used more memory than this many bytes; 0: the machine had no more.
+    Memory(u64),
+    /// Killed with everything inside, because it wrote more than this many bytes to its scratch disk.
+    Disk(u64),
     /// Nobody saw it: the machine or the shim was gone before the status was written.
     Lost,
 }
 
 impl Exit {
-    /// The status a shell would show: the code, or 128 plus the signal. `Lost` counts as 137, as after SIGKILL.
+    /// The status a shell would show: the code, or 128 plus the signal. What was killed, or lost, counts as 137, as after SIGKILL.
     pub fn status(self) -> i32 {
         match self {
             Exit::Code(c) => c,
             Exit::Signal(s) => 128 + s,
-            Exit::Lost => 137,
+            Exit::Memory(_) | Exit::Disk(_) | Exit::Lost => 137,
         }
     }
 }
@@ -56,6 +67,17 @@ impl fmt::Display for Exit {
         match self {
             Exit::Code(c) => write!(f, "exit status {c}"),
             Exit::Signal(s) => write!(f, "signal {s}"),
+            Exit::Memory(0) => f.write_str("killed: the machine ran out of memory"),
+            Exit::Memory(most) => write!(
+                f,
+                "killed: out of memory, its limit is {}",
+                spell_bytes(*most)
+            ),
+            Exit::Disk(most) => write!(
+                f,
+                "killed: it wrote more than the {} of its scratch disk",
+                spell_bytes(*most)
+            ),
             Exit::Lost => f.write_str("it was gone, with no exit status left behind"),
         }
     }

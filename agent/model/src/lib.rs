@@ -11,6 +11,7 @@ pub mod code;
 pub mod dyno;
 pub mod fence;
 pub mod id;
+pub mod limits;
 pub mod log;
 pub mod name;
 pub mod release;

@@ -107,7 +107,8 @@ pub enum Output {
 /// Resource limits; `None` leaves the host's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Bytes of memory (cgroup, where the host has it).
+    /// Bytes of memory that the process is told to live within, in the file that Heroku's buildpacks read. What holds
+    /// it to that is the cgroup, or the agent.
     pub memory: Option<u64>,
     /// Processes and threads of the app's user (RLIMIT_NPROC); only where each app has its own.
     pub pids: Option<u64>,
@@ -117,6 +118,13 @@ pub struct Limits {
     pub cpu_weight: Option<u32>,
     /// Seconds after which everything is killed and the exit is SIGKILL.
     pub seconds: Option<u64>,
+    /// Bytes that one file may have (RLIMIT_FSIZE).
+    #[serde(default)]
+    pub file_size: Option<u64>,
+    /// An existing cgroup (version 2) that the process is born in; its limits are set. The shim itself goes to the
+    /// group `shims` beside that group's parent, so that it outlives what is inside.
+    #[serde(default)]
+    pub cgroup: Option<PathBuf>,
 }
 
 /// `shim.json`: who the shim is, so that a restarted agent knows it again (a pid alone may have been reused).
@@ -178,6 +186,8 @@ impl Frame {
                 let (k, n) = match e {
                     Exit::Code(c) => (0u8, *c),
                     Exit::Signal(s) => (1, *s),
+                    // the shim does not know why it was killed; who does, does not tell it this way
+                    Exit::Memory(_) | Exit::Disk(_) => (1, 9),
                     Exit::Lost => (2, 0),
                 };
                 let mut p = vec![k];

@@ -3,6 +3,7 @@
 use crate::{
     app,
     call::{self, Why},
+    cgroup::Cradle,
     limits, scope, seccomp,
     stdio::{self, Theirs},
 };
@@ -28,6 +29,8 @@ pub struct Program {
     uid: Option<u32>,
     isolation: Isolation,
     limits: Limits,
+    /// The cgroup it is born in.
+    pub cradle: Option<Cradle>,
 }
 
 /// Why the program did not start, for the app's log, and the exit status that shells use for it.
@@ -82,6 +85,7 @@ impl Program {
             uid: app::owner(spec),
             isolation: spec.isolation,
             limits: spec.limits.clone(),
+            cradle: None,
         })
     }
 
@@ -167,6 +171,9 @@ impl Program {
         signals();
         // the shim itself can't be read from inside, but this copy of it may write its own files in /proc
         let _ = call::prctl(libc::PR_SET_DUMPABLE, 1);
+        if let Some(cradle) = &self.cradle {
+            cradle.enter().why(|| "can't enter its cgroup".into())?;
+        }
         limits::apply(&self.limits, self.isolation);
         if self.isolation == Isolation::Plain {
             let _ = call::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64);

@@ -21,6 +21,14 @@ pub fn apply(limits: &Limits, isolation: Isolation) {
             lower_only(n);
         }
     }
+    if let Some(n) = limits.file_size {
+        let r = libc::rlimit {
+            rlim_cur: n,
+            rlim_max: n,
+        };
+        // SAFETY: `r` outlives the call
+        unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const r) };
+    }
     // The kernel counts the processes of a user: only where each app has its own does that say something.
     if let (Some(n), Isolation::Root { .. }) = (limits.pids, isolation) {
         let r = libc::rlimit {

@@ -11,6 +11,7 @@
 
 mod app;
 mod call;
+mod cgroup;
 mod clients;
 mod clock;
 mod denied;
@@ -49,6 +50,7 @@ fn main() {
 fn begin() -> Result<(), String> {
     let spec = read_spec()?;
     let host = report::Host::open(&spec.dir)?;
+    let cradle = cgroup::open(&spec);
     call::setsid();
     if spec.isolation != Isolation::Plain {
         spaces::enter(&spec)?;
@@ -57,7 +59,7 @@ fn begin() -> Result<(), String> {
         call::Fork::Parent => std::process::exit(0),
         call::Fork::Child => {}
     }
-    run::resident(spec, host)
+    run::resident(spec, host, cradle)
 }
 
 fn read_spec() -> Result<ShimSpec, String> {

@@ -3,6 +3,7 @@
 use crate::{
     app,
     call::{self, Why},
+    cgroup::Cradle,
     clients::Clients,
     inside::Inside,
     launch::Program,
@@ -48,7 +49,11 @@ const NO_SANDBOX: &str = "hokku: a process asked for a user namespace, to build 
 const CHUNK: usize = 32 * 1024;
 
 /// Sets up and runs one dyno; comes back only when it could not be set up.
-pub fn resident(spec: ShimSpec, host: Host) -> Result<(), String> {
+pub fn resident(
+    spec: ShimSpec,
+    host: Host,
+    cradle: Result<Option<Cradle>, String>,
+) -> Result<(), String> {
     let pid = Host::identify()?;
     let signals = signals()?;
     let sink = Sink::open(&spec.output)?;
@@ -65,7 +70,11 @@ pub fn resident(spec: ShimSpec, host: Host) -> Result<(), String> {
         root::build(&spec, &host, &mut notices)?;
         None
     };
-    let program = Program::new(&spec, plain)?;
+    let mut program = Program::new(&spec, plain)?;
+    match cradle {
+        Ok(cradle) => program.cradle = cradle,
+        Err(e) => notices.push(format!("the dyno's limits are not held by the kernel: {e}")),
+    }
     call::prctl(libc::PR_SET_DUMPABLE, 0).why(|| "can't hide from the dyno".into())?;
     std::env::set_current_dir("/").why(|| "can't enter /".into())?;
     host.write_pid(&pid)?;

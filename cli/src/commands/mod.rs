@@ -15,6 +15,7 @@ pub mod domains;
 pub mod hokku_toml;
 pub mod isolation;
 pub mod keys;
+pub mod limits;
 pub mod logs;
 pub mod maintenance;
 pub mod open;

@@ -1,5 +1,6 @@
 //! Dynos: list, scale, restart, stop.
 
+use crate::commands::limits;
 use crate::context::Context;
 use crate::fail::{Fail, Result};
 use crate::output::{self, Paint};
@@ -54,6 +55,7 @@ impl List {
             output::line(&format!("No dynos on {app}."));
         } else {
             output::print(&listing(&dynos, Paint::stdout(), time::ago));
+            limits::notices(client, &app);
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ mod handover;
 mod escape;
 mod fence;
 mod isolation;
+mod limits;
 mod logs;
 mod push;
 mod rollback;

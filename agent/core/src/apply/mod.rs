@@ -10,7 +10,7 @@ mod router;
 
 use crate::{
     event::Event,
-    limits,
+    limits, memory,
     observed::{Dyno, DynoState, Ending, Note, Observed, Slot},
     words::{listens_instead, spell},
 };
@@ -213,13 +213,23 @@ impl Observed {
         let Some(d) = self.forget(id) else {
             return vec![];
         };
-        let mut notes = vec![note(
+        let mut notes = vec![];
+        match exit {
+            Exit::Memory(_) => notes.push(note(&d.record, memory::r15())),
+            Exit::Disk(_) => notes.push(note(
+                &d.record,
+                format!("Scratch disk quota exceeded: {exit}"),
+            )),
+            _ => {}
+        }
+        notes.push(note(
             &d.record,
             match exit {
                 Exit::Lost => "Process is gone, with no exit status left behind".to_owned(),
+                Exit::Memory(_) => format!("Process exited with status {}: {exit}", exit.status()),
                 e => format!("Process exited with status {}", e.status()),
             },
-        )];
+        ));
         let from = match d.state {
             DynoState::Starting { .. } => "starting",
             _ => "up",

@@ -180,6 +180,7 @@ impl Node {
             command: format!("run {}", name.kind),
             started_at: self.now,
             oneoff: !matches!(name.kind.as_str(), "web" | "worker" | "clock"),
+            quota: Default::default(),
             name,
         }
     }

@@ -270,6 +270,7 @@ impl World {
             command: release.process_types[&name.kind].clone(),
             started_at: now,
             oneoff: false,
+            quota: Default::default(),
         };
         self.spawn(record);
     }

@@ -240,6 +240,7 @@ impl World {
             command: "bash".into(),
             started_at: self.now,
             oneoff: true,
+            quota: Default::default(),
         };
         self.spawn(record);
     }

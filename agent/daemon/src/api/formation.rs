@@ -85,7 +85,7 @@ async fn scale(
     let lines = state.ops.scale(actor, app.id, updates).await?;
     let to: Vec<String> = lines
         .iter()
-        .map(|l| format!("{}@{}:{SIZE}", l.kind, l.quantity))
+        .map(|l| format!("{}@{}:{}", l.kind, l.quantity, l.size.unwrap_or(SIZE)))
         .collect();
     if !to.is_empty() {
         let line = format!("Scaled to {} by user {}", to.join(" "), actor.user);

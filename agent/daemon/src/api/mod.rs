@@ -19,6 +19,7 @@ mod formation;
 mod input;
 mod isolation;
 mod key;
+mod limits;
 mod link;
 mod listen;
 mod log_session;

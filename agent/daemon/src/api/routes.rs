@@ -3,7 +3,7 @@
 use super::{
     ApiState, account, app, attach, caller, cert, config_var, domain, dyno,
     fault::{Fault, id_of},
-    formation, isolation, key, log_session, output, release, routing, status,
+    formation, isolation, key, limits, log_session, output, release, routing, status,
 };
 use axum::{
     Json, Router,
@@ -26,6 +26,7 @@ pub(super) fn all(state: ApiState) -> Router {
         .merge(accounts())
         .merge(apps())
         .merge(processes())
+        .merge(limited())
         .merge(history())
         .merge(constants())
         .route("/hokku/status", get(status::show))
@@ -144,6 +145,13 @@ fn processes() -> Router<ApiState> {
             "/apps/{app}/formations/{type}/actions/stop",
             post(dyno::stop_type),
         )
+}
+
+fn limited() -> Router<ApiState> {
+    Router::new().route(
+        "/hokku/apps/{app}/limits",
+        get(limits::list).patch(limits::update),
+    )
 }
 
 fn history() -> Router<ApiState> {

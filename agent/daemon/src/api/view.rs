@@ -4,14 +4,15 @@ use super::{ApiState, fault::Result, link::To};
 pub(super) use crate::sys::clock::rfc3339 as time;
 use crate::{control::DynoView, ops::FormationLine};
 use hokku_model::{
-    AppId,
+    AppId, ProcessType,
     api::{self, Ref, ReleaseRef, UserRef},
     app::App,
+    limits::Size,
     release::{Build, BuildStatus, Release, ReleaseStatus},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The one size there is: dynos share the host.
+/// The size of a type for which none was chosen: its dynos share the host.
 pub(super) const SIZE: &str = "Basic";
 
 /// How long output links hold, in seconds.
@@ -50,6 +51,11 @@ pub(super) fn named(id: &str, name: &str) -> Ref {
 /// Something of which there is only this one, such as the region.
 pub(super) fn constant(kind: &str, name: &str) -> Ref {
     named(&derived_id(&[kind, name]), name)
+}
+
+fn size_of(app: &App, kind: &ProcessType) -> &'static str {
+    let size = app.limits.get(kind).and_then(|l| l.size.as_deref());
+    size.and_then(Size::named).map_or(SIZE, |s| s.shown)
 }
 
 impl ApiState {
@@ -96,7 +102,7 @@ impl ApiState {
             created_at: time(app.created_at),
             id: derived_id(&["formation", &app.id.to_string(), line.kind.as_str()]),
             quantity: line.quantity,
-            size: SIZE.into(),
+            size: line.size.unwrap_or(SIZE).into(),
             r#type: line.kind.to_string(),
             updated_at: time(app.updated_at),
         }
@@ -120,7 +126,7 @@ impl ApiState {
             id: d.record.id.to_string(),
             name: d.record.name.to_string(),
             release: releases.get(&d.record.version).cloned().unwrap_or_default(),
-            size: SIZE.into(),
+            size: size_of(app, &d.record.name.kind).into(),
             state: d.state.into(),
             r#type: d.record.name.kind.to_string(),
             updated_at: time(d.since),

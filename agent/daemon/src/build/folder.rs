@@ -46,6 +46,7 @@ pub fn clean(data: &Path) -> anyhow::Result<()> {
             .create(data.join(sub))?;
     }
     crate::sys::stop::shims(&data.join("build"))?;
+    crate::sys::cgroup::sweep(crate::sys::cgroup::Kind::Build, |_| false);
     for entry in fs::read_dir(data.join("build"))? {
         tree::remove(&entry?.path())?;
     }

@@ -6,7 +6,7 @@ use super::{
     mask::Mask,
 };
 use crate::sys::{
-    proc,
+    cgroup, proc,
     shim::{self, ShimConn},
 };
 use anyhow::Context;
@@ -25,6 +25,9 @@ const DRIVER: &str = "/hokku/bin/hokku-buildpack";
 
 /// CPU weight of a build against 100 of a dyno.
 const WEIGHT: u32 = 20;
+
+/// Processes and threads of a build.
+const PIDS: u64 = 4096;
 
 /// How often a build's memory is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -96,6 +99,8 @@ pub async fn run(
         0 => proc::memory_of_machine() / 5 * 4,
         most => most,
     };
+    let id = order.build.to_string();
+    let group = Held::new(&id, most);
     let spec = ShimSpec {
         dir: folder.dir().join("shim"),
         argv: vec![driver, "drive".into(), file.display().to_string()],
@@ -115,10 +120,12 @@ pub async fn run(
         output: Output::Attached { pty: None },
         limits: Limits {
             memory: Some(most),
-            pids: Some(4096),
+            pids: Some(PIDS),
             nofile: Some(65_536),
             cpu_weight: Some(WEIGHT),
+            cgroup: group.0.as_ref().map(|g| g.dir().to_owned()),
             seconds: Some(settings.timeout),
+            ..Limits::default()
         },
         hide: vec![builder.config.data_dir.clone()],
         hostname: "build".into(),
@@ -144,7 +151,7 @@ pub async fn run(
     if cancel.is_cancelled() {
         return Ok(End::Cancelled);
     }
-    if watched.is_cancelled() {
+    if watched.is_cancelled() || group.out_of_memory() {
         return Ok(End::OutOfMemory(most));
     }
     let late = began.elapsed() >= Duration::from_secs(settings.timeout);
@@ -153,6 +160,34 @@ pub async fn run(
     } else {
         End::Exited(exit)
     })
+}
+
+/// The build's cgroup, where there is one to be had; it goes with this, and what may be left inside is killed.
+struct Held(Option<cgroup::Group>);
+
+impl Held {
+    fn new(id: &str, memory: u64) -> Held {
+        let caps = cgroup::Caps {
+            memory: Some(memory),
+            cpu: None,
+            cpu_weight: Some(WEIGHT),
+            io_weight: Some(WEIGHT),
+            pids: Some(PIDS),
+        };
+        Held(cgroup::make(cgroup::Kind::Build, id, &caps))
+    }
+
+    fn out_of_memory(&self) -> bool {
+        self.0.as_ref().is_some_and(cgroup::Group::out_of_memory)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.take() {
+            tokio::task::spawn_blocking(move || group.remove());
+        }
+    }
 }
 
 /// Ends the build when it uses more than `most` bytes, by looking twice a second: no cgroup is needed for that.

@@ -115,6 +115,7 @@ impl Control {
             command: command.clone(),
             started_at: Micros::now(),
             oneoff: false,
+            quota: wish.quotas.get(&name.kind).cloned().unwrap_or_default(),
             name,
         };
         self.apply(&Event::Ordered {

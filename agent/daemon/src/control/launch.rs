@@ -119,8 +119,10 @@ impl Launch {
             binds: vec![],
             output,
             limits: Limits {
-                pids: Some(PROCESSES),
-                nofile: Some(65_536),
+                memory: record.quota.memory_soft.or(record.quota.memory),
+                nofile: Some(record.quota.files.unwrap_or(65_536)),
+                cpu_weight: record.quota.cpu_weight,
+                file_size: record.quota.disk,
                 seconds: self.seconds,
                 ..Limits::default()
             },

@@ -12,6 +12,7 @@ mod files;
 mod handle;
 mod hokku_toml;
 mod launch;
+mod memory;
 mod oneoff;
 mod push;
 mod queue;
@@ -294,6 +295,7 @@ impl Control {
             }
             Fact::Answering { dyno } => Event::Answering { dyno },
             Fact::BootTimeout { dyno, listening } => Event::BootTimedOut { dyno, listening },
+            Fact::OverMemory { dyno, used, soft } => return self.over_memory(dyno, used, soft),
             Fact::Exited { dyno, exit } => Event::Exited { dyno, exit },
         };
         let ended = match &event {

@@ -56,6 +56,7 @@ impl Control {
                 "no free number was found for the dyno; try again".into(),
             );
         };
+        let quota = wish.quotas.get(&order.kind).cloned().unwrap_or_default();
         let record = DynoRecord {
             id: DynoId(uuid::Uuid::now_v7().as_u128()),
             name: DynoName::new(order.kind, index),
@@ -70,6 +71,7 @@ impl Control {
             },
             started_at: Micros::now(),
             oneoff: true,
+            quota,
         };
         let output = order.attach.then_some(Output::Attached { pty: order.pty });
         self.apply(&Event::Ordered {

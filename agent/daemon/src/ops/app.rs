@@ -82,6 +82,7 @@ impl Ops {
             acm: None,
             fence: hokku_model::fence::Fence::default(),
             buildpacks: vec![],
+            limits: BTreeMap::new(),
             created_at: now,
             updated_at: now,
             released_at: None,

@@ -154,6 +154,9 @@ impl Ops {
                 candidate: wish(app.candidate)?,
                 name: app.name,
                 formation: app.formation,
+                quotas: (app.limits.into_iter())
+                    .map(|(kind, l)| (kind, Box::new(l.quota())))
+                    .collect(),
                 restarts: app.restarts,
                 maintenance: app.maintenance,
                 routing,

@@ -1,11 +1,12 @@
 //! The formation: how many dynos of which type, and orders to replace them.
 
-use super::{Actor, Ops, OpsError, Result, app, name, release};
+use super::{Actor, Ops, OpsError, Result, app, limits, name, release};
 use crate::store::Tx;
 use hokku_model::{
     AppId, DynoName, Micros, ProcessType,
     api::{FormationUpdate, Quantity},
     app::App,
+    limits::{Size, TypeLimits},
 };
 use std::collections::BTreeMap;
 
@@ -21,6 +22,8 @@ pub struct FormationLine {
     pub quantity: u32,
     /// The Procfile's command.
     pub command: String,
+    /// The dyno size, as it is shown, when one was chosen.
+    pub size: Option<&'static str>,
 }
 
 /// Which dynos are to be replaced.
@@ -49,10 +52,11 @@ impl Ops {
             .await
     }
 
-    /// Changes wanted numbers, all or none; gives the lines that were named. Sizes are taken and have no meaning.
+    /// Changes wanted numbers and sizes, all or none; gives the lines that were named.
     ///
     /// # Errors
-    /// `NotFound` (app, process type, with a suggestion); `Invalid` when a number is out of 0 to 100.
+    /// `NotFound` (app, process type, with a suggestion); `Invalid` when a number is out of 0 to 100, or there is
+    /// no such size.
     pub async fn scale(
         &self,
         actor: &Actor,
@@ -66,6 +70,7 @@ impl Ops {
                 let commands = commands(tx, &app.body)?;
                 let mut named = vec![];
                 let before = app.body.formation.clone();
+                let mut sized = false;
                 for update in updates {
                     let kind = known(&app.body, &commands, &update.r#type)?;
                     if let Some(quantity) = &update.quantity {
@@ -73,11 +78,25 @@ impl Ops {
                         let new = count(&kind, old, quantity)?;
                         app.body.formation.insert(kind.clone(), new);
                     }
+                    if let Some(size) = &update.size {
+                        let mut new = app.body.limits.get(&kind).cloned().unwrap_or_default();
+                        let size = TypeLimits {
+                            size: Some(size.clone()),
+                            ..TypeLimits::default()
+                        };
+                        size.check().map_err(OpsError::invalid)?;
+                        if new.size.as_deref().map(Size::named)
+                            != size.size.as_deref().map(Size::named)
+                        {
+                            new.set(&size);
+                            sized |= limits::put(&mut app.body, &commands, &kind, new)?;
+                        }
+                    }
                     if !named.contains(&kind) {
                         named.push(kind);
                     }
                 }
-                if app.body.formation != before {
+                if sized || app.body.formation != before {
                     app::save(tx, &mut app)?;
                 }
                 let lines = named
@@ -113,10 +132,10 @@ impl Ops {
     }
 }
 
-type Commands = BTreeMap<ProcessType, String>;
+pub(super) type Commands = BTreeMap<ProcessType, String>;
 
 /// What can be scaled: a type that only the current release has can be until the candidate is promoted.
-fn commands(tx: &Tx, app: &App) -> Result<Commands> {
+pub(super) fn commands(tx: &Tx, app: &App) -> Result<Commands> {
     let mut all = Commands::new();
     for version in [app.current, app.candidate].into_iter().flatten() {
         let slug = release::load(tx, app.id, version)?.slug;
@@ -131,10 +150,13 @@ fn line(app: &App, commands: &Commands, kind: &ProcessType) -> FormationLine {
         kind: kind.clone(),
         quantity: app.formation.get(kind).copied().unwrap_or(0),
         command: commands.get(kind).cloned().unwrap_or_default(),
+        size: (app.limits.get(kind))
+            .and_then(|l| Size::named(l.size.as_deref()?))
+            .map(|s| s.shown),
     }
 }
 
-fn known(app: &App, commands: &Commands, typed: &str) -> Result<ProcessType> {
+pub(super) fn known(app: &App, commands: &Commands, typed: &str) -> Result<ProcessType> {
     if let Ok(kind) = typed.parse()
         && commands.contains_key(&kind)
     {
@@ -187,7 +209,7 @@ fn count(kind: &ProcessType, old: u32, quantity: &Quantity) -> Result<u32> {
 }
 
 /// A wider order makes the narrower ones before it superfluous, which keeps the record small.
-fn order(app: &mut App, commands: &Commands, which: &Restart) -> Result<()> {
+pub(super) fn order(app: &mut App, commands: &Commands, which: &Restart) -> Result<()> {
     let r = &mut app.restarts;
     let newest = [r.all]
         .into_iter()

@@ -16,6 +16,7 @@ mod error;
 mod fence;
 mod formation;
 mod key;
+mod limits;
 mod managed;
 mod name;
 mod order;

@@ -1,11 +1,11 @@
 //! The task that owns one dyno: a mailbox, a connection to its shim, a probe. No policy.
 
-use super::{Fact, Probe, StartOrder, Supervisor, folder, probe};
+use super::{Fact, Probe, StartOrder, Supervisor, folder, meter, probe};
 use crate::sys::{
     process::Process,
     shim::{self, FrameReceiver, FrameSender, Gone, ShimConn},
 };
-use hokku_model::{DynoId, dyno::Exit, shim::Frame};
+use hokku_model::{DynoId, dyno::Exit, limits::Quota, shim::Frame};
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -45,6 +45,8 @@ pub enum Order {
 pub struct Job {
     owner: Supervisor,
     dyno: DynoId,
+    quota: Quota,
+    cause: meter::Cause,
     mailbox: mpsc::Receiver<Order>,
 }
 
@@ -52,10 +54,17 @@ type Probing = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 impl Job {
     /// A task that has nothing yet.
-    pub fn new(owner: Supervisor, dyno: DynoId, mailbox: mpsc::Receiver<Order>) -> Job {
+    pub fn new(
+        owner: Supervisor,
+        dyno: DynoId,
+        quota: Quota,
+        mailbox: mpsc::Receiver<Order>,
+    ) -> Job {
         Job {
             owner,
             dyno,
+            quota,
+            cause: meter::Cause::default(),
             mailbox,
         }
     }
@@ -74,7 +83,7 @@ impl Job {
                 let pid = conn.process.pid;
                 self.owner.report(Fact::Running { dyno, pid }).await;
                 let process = conn.process.clone();
-                let exit = self.live(conn, order.probe).await;
+                let exit = self.metered(conn, order.probe).await;
                 self.end(exit, Some(process)).await;
             }
             Err(e) => match e.downcast::<Gone>() {
@@ -85,6 +94,7 @@ impl Job {
                 Err(e) => {
                     folder::kill_shim(&self.owner.folder(dyno)).await;
                     folder::remove(self.owner.folder(dyno)).await;
+                    meter::end(dyno).await;
                     self.owner.close(dyno);
                     let error = format!("{e:#}");
                     self.owner.report(Fact::StartFailed { dyno, error }).await;
@@ -98,7 +108,7 @@ impl Job {
         match left {
             Ok(conn) => {
                 let process = conn.process.clone();
-                let exit = self.live(conn, None).await;
+                let exit = self.metered(conn, None).await;
                 self.end(exit, Some(process)).await;
             }
             Err(exit) => self.end(exit, None).await,
@@ -109,6 +119,7 @@ impl Job {
     /// only when the fact was taken: otherwise the next agent finds and reports it.
     async fn end(self, exit: Exit, shim: Option<Arc<Process>>) {
         let dyno = self.dyno;
+        let exit = meter::explain(exit, dyno, &self.quota, &self.cause);
         self.owner.close(dyno);
         if !self.owner.report(Fact::Exited { dyno, exit }).await {
             return;
@@ -120,7 +131,19 @@ impl Job {
             shim.kill();
             shim.gone().await;
         }
+        meter::end(dyno).await;
         folder::remove(self.owner.folder(dyno)).await;
+    }
+
+    /// Lives under the eyes of its meter.
+    async fn metered(&mut self, conn: ShimConn, asked: Option<Probe>) -> Exit {
+        let (owner, pid) = (self.owner.clone(), conn.process.pid);
+        let (quota, cause) = (self.quota.clone(), self.cause.clone());
+        let meter = meter::run(owner, self.dyno, quota, pid, cause);
+        let meter = tokio::spawn(meter);
+        let exit = self.live(conn, asked).await;
+        meter.abort();
+        exit
     }
 
     async fn live(&mut self, conn: ShimConn, asked: Option<Probe>) -> Exit {

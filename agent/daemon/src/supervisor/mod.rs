@@ -9,15 +9,20 @@
 
 mod folder;
 mod job;
+mod meter;
 mod probe;
 #[cfg(test)]
 mod tests;
 
-use crate::sys::shim::{self, Found, ShimConn};
+use crate::sys::{
+    cgroup::{self, Kind},
+    shim::{self, Found, ShimConn},
+};
 use anyhow::{Context, bail};
 use hokku_model::{
     DynoId,
     dyno::{DynoRecord, Exit},
+    limits::Quota,
     shim::ShimSpec,
 };
 use job::Order;
@@ -35,6 +40,9 @@ const MAILBOX: usize = 64;
 
 /// How long the answer to [`Supervisor::listening`] may take.
 const LISTENING: Duration = Duration::from_secs(5);
+
+/// Where processes are limited per app: so many times a dyno's limit.
+const SIBLINGS: u64 = 16;
 
 /// One dyno to be started.
 #[derive(Debug)]
@@ -86,6 +94,15 @@ pub enum Fact {
         dyno: DynoId,
         /// The ports that it listens on instead, on any address.
         listening: Vec<u16>,
+    },
+    /// It uses more memory than its soft limit; repeated while it does.
+    OverMemory {
+        /// Which.
+        dyno: DynoId,
+        /// Bytes that it uses.
+        used: u64,
+        /// The soft limit, in bytes.
+        soft: u64,
     },
     /// It is gone, with everything it had started.
     Exited {
@@ -158,6 +175,14 @@ impl Supervisor {
     /// adopted dynos may come before this returns.
     pub async fn adopt(&self) -> Vec<Adopted> {
         let list = folder::list(&self.inner.dynos);
+        let known = list.clone();
+        let sweep = move || {
+            cgroup::sweep(Kind::Dyno, |name| {
+                name.parse().is_ok_and(|id| known.contains(&id))
+            })
+        };
+        // before anything new is started: its group would be unknown too
+        let _ = tokio::task::spawn_blocking(sweep).await;
         let tasks: Vec<_> = list
             .into_iter()
             .map(|id| {
@@ -189,7 +214,8 @@ impl Supervisor {
                 (0, AdoptedState::Exited(exit), Err(exit))
             }
         };
-        tokio::spawn(job::Job::new(self.clone(), dyno, mailbox).carry_on(left));
+        let quota = Quota::clone(&record.quota);
+        tokio::spawn(job::Job::new(self.clone(), dyno, quota, mailbox).carry_on(left));
         Some(Adopted {
             record,
             pid,
@@ -202,7 +228,8 @@ impl Supervisor {
     pub fn start(&self, order: StartOrder) {
         let dyno = order.record.id;
         if let Some(mailbox) = self.open(dyno) {
-            tokio::spawn(job::Job::new(self.clone(), dyno, mailbox).begin(order));
+            let quota = Quota::clone(&order.record.quota);
+            tokio::spawn(job::Job::new(self.clone(), dyno, quota, mailbox).begin(order));
         } else {
             tracing::error!(%dyno, "a dyno of this id is there already; the order to start it is dropped");
         }
@@ -291,6 +318,17 @@ impl Supervisor {
         folder::create(&dir, &order.record)
             .with_context(|| format!("can't make the dyno's folder {}", dir.display()))?;
         order.spec.dir = dir;
+        let limits = &mut order.spec.limits;
+        match meter::group(order.record.id, &order.record.quota) {
+            Some(group) => {
+                limits.cgroup = Some(group.dir().to_owned());
+                // the group's weight says it more exactly, and the same for all
+                limits.cpu_weight = None;
+            }
+            // the kernel counts all of an app's processes together: room for its other dynos, and for those that
+            // replace them
+            None => limits.pids = order.record.quota.pids.map(|n| n.saturating_mul(SIBLINGS)),
+        }
         shim::spawn(&self.inner.shim_exe, &order.spec).await
     }
 }

@@ -81,6 +81,7 @@ impl Node {
                 command: script.into(),
                 started_at: Micros::now(),
                 oneoff: false,
+                quota: Default::default(),
             },
             spec: ShimSpec {
                 dir: "/nowhere".into(),
@@ -528,4 +529,61 @@ async fn many_start_at_once_and_an_end_is_known_within_milliseconds() {
     }
     eprintln!("an end was known after {worst:?} at most");
     assert!(worst < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_dyno_above_its_limits_is_reported_and_killed_with_the_reason() {
+    let node = Node::new();
+    let (s, mut facts) = node.supervisor();
+    let mut order = node.order(
+        "perl -e '$|=1; my $n = 15_000_000; my $x = \"x\" x $n; print \"thirty\\n\"; select(undef,undef,undef,0.05) while !-e \"/tmp/go\"; \
+         my $y = \"y\" x ($n * 10); sleep 100'; true",
+    );
+    let dyno = order.record.id;
+    order.record.quota.memory_soft = Some(10 << 20);
+    order.record.quota.memory = Some(100 << 20);
+    s.start(order);
+    running(&mut facts).await;
+    match next(&mut facts).await {
+        Fact::OverMemory {
+            dyno: d,
+            used,
+            soft,
+        } => {
+            assert_eq!((d, soft), (dyno, 10 << 20));
+            assert!((10 << 20..100 << 20).contains(&used), "{used}");
+        }
+        f => panic!("{f:?}"),
+    }
+    let go = match node.isolation {
+        Isolation::Plain => "/tmp/go".into(),
+        _ => s.folder(dyno).join("tmp/go"),
+    };
+    fs::write(go, "").unwrap();
+    let mut fact = next(&mut facts).await;
+    while let Fact::OverMemory { .. } = fact {
+        fact = next(&mut facts).await;
+    }
+    let exit = Exit::Memory(100 << 20);
+    assert_eq!(fact, Fact::Exited { dyno, exit });
+    assert_eq!(exit.to_string(), "killed: out of memory, its limit is 100M");
+    gone(&s.folder(dyno)).await;
+}
+
+#[tokio::test]
+async fn a_dyno_that_fills_its_scratch_disk_is_killed_with_the_reason() {
+    let node = Node::new();
+    let (s, mut facts) = node.supervisor();
+    let mut order = node.order(
+        "cd; for i in $(seq 8); do head -c 1000000 /dev/zero > part$i; done; echo full; while :; do sleep 1; done",
+    );
+    order.spec.env.push(("HOME".into(), "/app".into()));
+    let dyno = order.record.id;
+    order.record.quota.disk = Some(4 << 20);
+    s.start(order);
+    running(&mut facts).await;
+    node.wait_log(dyno, "full").await;
+    let exit = Exit::Disk(4 << 20);
+    assert_eq!(next(&mut facts).await, Fact::Exited { dyno, exit });
+    gone(&s.folder(dyno)).await;
 }

@@ -25,6 +25,27 @@ pub fn write_whole(dir: &Path, name: &str, text: &[u8]) -> io::Result<()> {
     fs::File::open(dir)?.sync_all()
 }
 
+/// Bytes that a folder and all in it take on the disk; what is mounted in it is not looked into, and a file with several
+/// names counts for each. What vanishes meanwhile, or does not exist, is nothing.
+pub fn usage(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(top) = path.symlink_metadata() else {
+        return 0;
+    };
+    let mut bytes = top.blocks() * 512;
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            bytes += meta.blocks() * 512;
+            if meta.is_dir() && meta.dev() == top.dev() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    bytes
+}
+
 /// Removes a folder and all in it, also what its owner made unreadable for himself (an overlay's work folder). That it
 /// does not exist is fine.
 ///

@@ -5,6 +5,7 @@
 //! What it never does: know of apps or releases, decide anything. Who calls it: every room of the daemon.
 //! Where its tests are: beside the code; `shim` and `detect` are tested with real shims, also by `supervisor`.
 
+pub mod cgroup;
 pub mod clock;
 pub mod detect;
 pub mod disk;

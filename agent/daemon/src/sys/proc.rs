@@ -21,6 +21,22 @@ pub fn start_ticks(pid: i32) -> Option<u64> {
 /// Bytes of memory of a process and everything that came from it. Pages that several of them share are counted once
 /// for each.
 pub fn memory_of_family(pid: i32) -> u64 {
+    family(pid).into_iter().filter_map(resident).sum()
+}
+
+/// Bytes of memory of what came from a shim, without the shim. Above `enough` pages that several processes share are
+/// counted once (PSS), which takes the kernel longer to say.
+pub fn memory_of_dyno(shim: i32, enough: u64) -> u64 {
+    let inside = &family(shim)[1..];
+    let most: u64 = inside.iter().copied().filter_map(resident).sum();
+    if most <= enough {
+        return most;
+    }
+    inside.iter().map(|p| share(*p)).sum()
+}
+
+/// The process, then its children, and theirs.
+fn family(pid: i32) -> Vec<i32> {
     let parents: Vec<(i32, i32)> = std::fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -39,7 +55,7 @@ pub fn memory_of_family(pid: i32) -> u64 {
         );
         at += 1;
     }
-    family.into_iter().filter_map(resident).sum()
+    family
 }
 
 /// Bytes of the machine's memory.
@@ -55,6 +71,20 @@ fn resident(pid: i32) -> Option<u64> {
     let line = text.lines().find_map(|l| l.strip_prefix("RssAnon:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib * 1024)
+}
+
+/// The process's share of anonymous and shared memory, and of swap.
+fn share(pid: i32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let of = |name: &str| {
+        let line = text.lines().find_map(|l| l.strip_prefix(name));
+        line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok())
+    };
+    let kib: u64 = ["Pss_Anon:", "Pss_Shmem:", "SwapPss:"]
+        .into_iter()
+        .filter_map(of)
+        .sum();
+    kib * 1024
 }
 
 /// The fields from the third on; the second, the name, may hold blanks and parentheses.
@@ -87,10 +117,13 @@ mod tests {
             .unwrap();
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
         let grown = memory_of_family(me) - before;
+        let shell = child.id() as i32;
+        let (most, shared) = (memory_of_dyno(shell, u64::MAX), memory_of_dyno(shell, 0));
         let group = nix::unistd::Pid::from_raw(child.id() as i32);
         nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
         child.wait().unwrap();
         assert!(grown > 40_000_000, "{grown}");
+        assert!(most > 40_000_000 && shared > 40_000_000, "{most} {shared}");
         assert!(memory_of_machine() > 1 << 27);
     }
 

@@ -8,6 +8,7 @@ mod domain;
 mod formation;
 mod key;
 mod kill;
+mod limits;
 mod managed;
 mod random;
 mod rollout;

@@ -1,0 +1,43 @@
+//! Memory above the soft limit: what is said, and when a dyno is replaced for it.
+
+use crate::{
+    limits,
+    observed::{DynoState, Observed},
+};
+use hokku_model::{
+    DynoId, Micros,
+    code::{R14, R15},
+};
+
+/// Heroku's two lines (Dev Center "Error Codes", R14): `Process running mem=1028M(103.3%)`, and the code.
+pub fn r14(used: u64, soft: u64) -> [String; 2] {
+    let percent = used as f64 * 100.0 / soft.max(1) as f64;
+    [
+        format!("Process running mem={}M({percent:.1}%)", used >> 20),
+        format!("Error {} ({})", R14.code, R14.desc),
+    ]
+}
+
+/// The line at the hard limit.
+pub fn r15() -> String {
+    format!("Error {} ({})", R15.code, R15.desc)
+}
+
+/// Is this dyno, which is above its soft limit, to be replaced now? Only where that was asked for, after
+/// [`limits::MEMORY_RESTART`] at work, and while nothing else of the app's formation comes or goes: a leak in all dynos
+/// at once replaces one after the other.
+pub fn to_replace(observed: &Observed, dyno: DynoId, now: Micros) -> bool {
+    let Some(d) = observed.dynos.get(&dyno) else {
+        return false;
+    };
+    let DynoState::Up { since } = d.state else {
+        return false;
+    };
+    let rests =
+        |o: &crate::observed::Dyno| o.record.app != d.record.app || o.record.oneoff || o.serves();
+    d.record.quota.memory_restart
+        && !d.record.oneoff
+        && !d.stop_asked
+        && now.since(since) >= limits::MEMORY_RESTART
+        && observed.dynos.values().all(rests)
+}
