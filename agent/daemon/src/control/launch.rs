@@ -120,6 +120,7 @@ impl Launch {
             output,
             limits: Limits {
                 memory: record.quota.memory_soft.or(record.quota.memory),
+                pids: Some(PROCESSES),
                 nofile: Some(record.quota.files.unwrap_or(65_536)),
                 cpu_weight: record.quota.cpu_weight,
                 file_size: record.quota.disk,
