@@ -72,6 +72,8 @@ pub enum Event {
     DrainOrdered {
         /// Which.
         dyno: DynoId,
+        /// After how long what is left is cut.
+        deadline: std::time::Duration,
     },
     /// The loop sent this table to the router.
     TableSent {

@@ -11,11 +11,16 @@ pub const BOOT_BACKSTOP: Duration = Duration::from_secs(15 * 60);
 /// A process that gets no requests counts as good for a promotion once it has run for this long.
 pub const GATE: Duration = Duration::from_secs(1);
 
-/// What is in flight to a dyno that left the routes may take this long; then the router cuts it.
+/// What is in flight to a dyno that left the routes may take this long, unless its app says another drain time; then the
+/// router cuts it.
 pub const DRAIN: Duration = Duration::from_secs(30);
 
-/// How much longer than [`DRAIN`] the router's report is awaited before the dyno is stopped without it.
-pub const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+/// No app's drain time is longer than this: a year is as good as for ever, and no overflow.
+pub const DRAIN_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How much longer than the drain time the router's report is awaited before the dyno is stopped without it. The router
+/// closes tunnels one after the other within 5 s, and waits 1 s for their answers.
+pub const DRAIN_MARGIN: Duration = Duration::from_secs(8);
 
 /// From SIGTERM to SIGKILL (Dev Center "Dyno shutdown": R12 after 30 s).
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -27,7 +32,7 @@ pub struct Waits {
     pub boot: Duration,
     /// From SIGTERM to SIGKILL; see [`GRACE`].
     pub grace: Duration,
-    /// For what is in flight; see [`DRAIN`].
+    /// For what is in flight, where the app says nothing; see [`DRAIN`].
     pub drain: Duration,
 }
 

@@ -73,6 +73,9 @@ pub enum DynoState {
     Draining {
         /// When the router was asked.
         since: Micros,
+        /// When it cuts what is left. Kept from the first order on: neither another drain time of the app nor a router
+        /// that connects anew moves it.
+        until: Micros,
     },
     /// Out of the table and nothing in flight: may be stopped.
     Drained {

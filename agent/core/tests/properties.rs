@@ -61,7 +61,10 @@ fn event() -> impl Strategy<Value = Event> {
         }),
         dyno.clone().prop_map(|dyno| Event::StopOrdered { dyno }),
         dyno.clone().prop_map(|dyno| Event::KillOrdered { dyno }),
-        dyno.clone().prop_map(|dyno| Event::DrainOrdered { dyno }),
+        (dyno.clone(), 0u64..100_000).prop_map(|(dyno, ms)| Event::DrainOrdered {
+            dyno,
+            deadline: std::time::Duration::from_millis(ms),
+        }),
         dyno.clone().prop_map(|dyno| Event::Drained { dyno }),
         dyno.prop_map(|dyno| Event::StopAsked { dyno }),
         (0u64..9).prop_map(|version| Event::TableSent {

@@ -76,7 +76,7 @@ fn redeploy_step_by_step() {
     n.pass(30.0);
     // Together with the worker, which got its SIGTERM at the same grid point.
     assert_eq!(n.obey(), ["kill web.1 v1", "kill worker.1 v1"]);
-    n.pass(5.0);
+    n.pass(8.0);
     assert_eq!(n.obey(), ["stop web.2 v1"], "the router never said Drained");
     n.rest();
     assert_eq!(n.observed.dynos.len(), 3);
@@ -539,12 +539,54 @@ fn a_router_that_comes_back_drains_again_and_one_that_is_silent_is_asked_again()
     n.confirm();
     assert_eq!(n.obey(), ["drain web.2 v1 18s"]);
     n.tell(Event::RouterWent);
-    n.pass(23.0);
+    n.pass(26.0);
     assert_eq!(
         n.says(),
         ["stop web.2 v1"],
         "the router has cut what was left"
     );
+}
+
+#[test]
+fn the_drain_time_of_an_app_is_kept_from_the_order_on() {
+    let mut n = Node::running(1, &[("web", 2)]);
+    n.wish().routing.drain_ms = Some(4 * 3_600_000);
+    n.obey();
+    n.confirm();
+    n.wish().formation = [(kind("web"), 1)].into();
+    n.obey();
+    n.confirm();
+    assert_eq!(n.obey(), ["drain web.2 v1 14400s"]);
+    // neither another time, a deploy nor another router moves the deadline
+    n.pass(3600.0);
+    n.wish().routing.drain_ms = None;
+    n.wish().candidate = Some(release(2, &["web"]));
+    n.obey();
+    n.confirm();
+    n.up(n.id("web.1"));
+    n.obey();
+    n.wish().current = n.wish().candidate.take();
+    n.obey();
+    n.confirm();
+    assert_eq!(n.obey(), ["drain web.1 v1 30s"]);
+    n.tell(Event::Drained {
+        dyno: n.id_of("web.1", 1),
+    });
+    assert_eq!(n.obey(), ["stop web.1 v1"]);
+    n.tell(Event::RouterWent);
+    n.tell(Event::RouterCame { version: 3 });
+    n.obey();
+    n.confirm();
+    assert_eq!(n.obey(), ["drain web.2 v1 10800s"]);
+    n.desired.apps.clear();
+    n.obey();
+    n.confirm();
+    let web2 = n.id_of("web.2", 1);
+    n.pass(10_807.0);
+    let stops = |said: Vec<String>| said.contains(&"stop web.2 v1".to_string());
+    assert!(!stops(n.says()), "its sockets are being closed");
+    n.tell(Event::Drained { dyno: web2 });
+    assert!(stops(n.says()), "nothing is in flight any more");
 }
 
 #[test]

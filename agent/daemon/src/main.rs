@@ -81,9 +81,13 @@ struct Router {
     /// The router's folder: socket, snapshot, request logs
     #[arg(long)]
     dir: PathBuf,
-    /// Where to take requests
-    #[arg(long, required = true)]
+    /// Where to take requests; needless for sockets of systemd's and of a router that is taken over from
+    #[arg(long)]
     listen: Vec<SocketAddr>,
+    /// Take the listening sockets over from the router that runs in this folder, if one does; it finishes what it has
+    /// begun and ends. SIGUSR2 to a router starts another one like this
+    #[arg(long)]
+    take_over: bool,
     /// Run as this user once the ports are open
     #[arg(long)]
     uid: Option<u32>,
@@ -143,7 +147,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(serve) => serve.settings().and_then(run::agent),
-        Command::Router(r) => run::router(&r.dir, &r.listen, r.uid, r.threads),
+        Command::Router(r) => run::router(&r.dir, &r.listen, r.take_over, r.uid, r.threads),
         Command::Hook { name } => return git::hook::main(&name),
         Command::Ssh { socket, key } => return git::ssh::main(&socket, &key),
         Command::StopAll { data_dir } => run::stop_all(&data_dir),

@@ -209,22 +209,34 @@ fn program(name: &str) -> anyhow::Result<PathBuf> {
     Ok(beside)
 }
 
-/// Runs the data plane.
+/// Runs the data plane, on sockets of systemd's, of the router it takes over from, or of its own.
 ///
 /// # Errors
 /// The ports are taken, the folder can't be used.
 pub fn router(
     dir: &Path,
     listen: &[SocketAddr],
+    take_over: bool,
     uid: Option<u32>,
     threads: Option<usize>,
 ) -> anyhow::Result<()> {
-    let listeners = listen
+    sys::journal::start();
+    let mut listeners = router::inherited().context("the sockets of systemd can't be used")?;
+    let given: Vec<_> = listeners.iter().flat_map(|l| l.local_addr()).collect();
+    // Port 0 stands for the port that the other router has.
+    let (theirs, own): (Vec<SocketAddr>, Vec<_>) = listen
         .iter()
-        .map(|a| {
-            std::net::TcpListener::bind(a).with_context(|| format!("can't take requests on {a}"))
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
+        .filter(|a| !given.contains(a))
+        .partition(|a| take_over && a.port() == 0);
+    let mut wanted = theirs;
+    for a in own {
+        match std::net::TcpListener::bind(a) {
+            Ok(l) => listeners.push(l),
+            Err(e) if take_over && e.kind() == std::io::ErrorKind::AddrInUse => wanted.push(a),
+            Err(e) => return Err(e).with_context(|| format!("can't take requests on {a}")),
+        }
+    }
+    let program = std::env::current_exe().context("can't find the router's own program file")?;
     // Paths are relative from here on: the folders above are closed to the router's own user.
     std::env::set_current_dir(dir).with_context(|| format!("can't enter {}", dir.display()))?;
     if let Some(uid) = uid {
@@ -237,9 +249,12 @@ pub fn router(
     let mut config =
         hokku_router::Config::new("router.sock".into(), "routes.json".into(), "logs".into());
     config.listeners = listeners;
+    config.listen = wanted;
+    config.take_over = take_over;
     if let Some(threads) = threads {
         config.threads = threads;
     }
+    config.heir = Some(router::heir(program, listen, threads));
     hokku_router::serve(config)
 }
 

@@ -10,13 +10,28 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-/// Accepts until `stop` says true. `limit`: connections at once over all threads.
+/// May connections be accepted?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// Not yet: another router still does.
+    Wait,
+    Open,
+    /// No more.
+    Closed,
+}
+
+/// Accepts while the gate is open; a connection that was accepted is always served. `limit`: connections at once over
+/// all threads.
 pub(crate) async fn accept_all(
     listeners: Vec<TcpListener>,
     threads: Vec<Handle>,
     limit: usize,
-    stop: watch::Receiver<bool>,
+    mut gate: watch::Receiver<Gate>,
 ) -> io::Result<()> {
+    // a lost sender means closed as well
+    if gate.wait_for(|g| *g != Gate::Wait).await.is_err() {
+        return Ok(());
+    }
     let threads = Rc::new(threads);
     let mut tasks = tokio::task::JoinSet::new();
     for listener in listeners {
@@ -24,30 +39,37 @@ pub(crate) async fn accept_all(
         // SAFETY: the std listener owns its descriptor, always returns the same one, and closes it only when the AsyncFd
         // drops it, which deregisters first.
         let listener = unsafe { AsyncFd::register(listener) }.map_err(|e| e.into_parts().1)?;
-        let (threads, mut stop) = (threads.clone(), stop.clone());
-        tasks.spawn_local(async move {
-            tokio::select! {
-                () = accept_one(&listener, &threads, limit) => {}
-                // a lost sender means stop as well
-                _ = stop.wait_for(|s| *s) => {}
-            }
-        });
+        let (threads, gate) = (threads.clone(), gate.clone());
+        tasks.spawn_local(async move { accept_one(&listener, &threads, limit, gate).await });
     }
     while tasks.join_next().await.is_some() {}
     Ok(())
 }
 
-async fn accept_one(listener: &AsyncFd<TcpListener>, threads: &[Handle], limit: usize) {
-    loop {
+async fn accept_one(
+    listener: &AsyncFd<TcpListener>,
+    threads: &[Handle],
+    limit: usize,
+    mut gate: watch::Receiver<Gate>,
+) {
+    let closed = |g: &watch::Receiver<Gate>| *g.borrow() == Gate::Closed;
+    while !closed(&gate) {
         while threads
             .iter()
             .map(|t| t.connections.load(Relaxed))
             .sum::<usize>()
             >= limit
         {
+            if closed(&gate) {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let Ok(mut ready) = listener.readable().await else {
+        let ready = tokio::select! {
+            ready = listener.readable() => ready,
+            _ = gate.wait_for(|g| *g == Gate::Closed) => return,
+        };
+        let Ok(mut ready) = ready else {
             return;
         };
         match ready.try_io(|l| l.get_ref().accept()) {

@@ -1,5 +1,6 @@
 //! What a router is started with.
 
+use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,11 @@ pub struct Config {
     pub listeners: Vec<TcpListener>,
     /// The Unix socket for the agent. Created with mode 0600; a stale one is removed.
     pub control: PathBuf,
+    /// Take the listening sockets over from the router that answers on `handover.sock` beside `control`, if one does.
+    /// Those of its sockets that have an address of `listen` are used; all, when `listen` is empty.
+    pub take_over: bool,
+    /// Program and arguments of the process that takes over from this one on SIGUSR2; none: it can't be asked for so.
+    pub heir: Option<Vec<OsString>>,
     /// The file with the last table, read at start and replaced (write, sync, rename) with each new table.
     pub snapshot: PathBuf,
     /// The folder of the request logs: `<app id>.log`, and `none.log` for requests of no app.
@@ -32,6 +38,8 @@ impl Config {
             listen: Vec::new(),
             listeners: Vec::new(),
             control,
+            take_over: false,
+            heir: None,
             snapshot,
             logs,
             threads: std::thread::available_parallelism().map_or(2, |n| n.get()),
@@ -72,6 +80,8 @@ pub struct Limits {
     pub close_grace: Duration,
     /// On SIGTERM requests in flight get so long to finish.
     pub stop: Duration,
+    /// Tunnels of a router that has handed over stay so long, unless their app says another drain time.
+    pub drain: Duration,
     /// Client connections at once; more wait in the kernel's queue.
     pub connections: usize,
 }
@@ -93,6 +103,7 @@ impl Default for Limits {
             queue: 1000,
             close_grace: Duration::from_secs(1),
             stop: Duration::from_secs(30),
+            drain: Duration::from_secs(30),
             connections: 50_000,
         }
     }

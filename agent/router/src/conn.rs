@@ -6,11 +6,13 @@ use crate::wire::{ClientIo, Counted, Wire};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use std::cell::Cell;
 use std::future::Future;
 use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A whole head may be as long as this.
 const HEAD_MAX: usize = 128 * 1024;
@@ -59,11 +61,20 @@ async fn run(listed: Listed, mut io: ClientIo, wire: Arc<Wire>) {
 async fn serve_h1(ctx: &Rc<Ctx>, io: ClientIo, wire: Arc<Wire>) {
     let service = service_fn(|request: http::Request<Incoming>| {
         let fault = wire.begin(!hyper::body::Body::is_end_stream(request.body()));
-        forward::handle(ctx.clone(), wire.clone(), request, fault)
+        let answer = forward::handle(ctx.clone(), wire.clone(), request, fault);
+        async {
+            let mut answer = answer.await;
+            if let (true, Ok(a)) = (ctx.is_stopping(), &mut answer)
+                && a.status() != http::StatusCode::SWITCHING_PROTOCOLS
+            {
+                let close = http::HeaderValue::from_static("close");
+                a.headers_mut().insert(http::header::CONNECTION, close);
+            }
+            answer
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .max_buf_size(HEAD_MAX)
-        .keep_alive(!ctx.is_stopping())
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -83,7 +94,10 @@ async fn serve_h1(ctx: &Rc<Ctx>, io: ClientIo, wire: Arc<Wire>) {
 
 async fn serve_h2(ctx: &Rc<Ctx>, io: ClientIo, wire: Arc<Wire>) {
     wire.set_free();
+    let limit = ctx.shared.limits.keep_alive;
+    let last = Cell::new(Instant::now());
     let service = service_fn(|request: http::Request<Incoming>| {
+        last.set(Instant::now());
         let (ctx, wire) = (ctx.clone(), wire.clone());
         forward::handle(ctx, wire, request, None)
     });
@@ -91,16 +105,33 @@ async fn serve_h2(ctx: &Rc<Ctx>, io: ClientIo, wire: Arc<Wire>) {
         .max_concurrent_streams(256)
         .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
-    let mut stop = pin!(ctx.stop.notified());
-    // errors of HTTP/2 were told to the client by HTTP/2
-    let _ = tokio::select! {
-        biased;
-        ended = &mut connection => ended,
-        () = &mut stop => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut retire = pin!(ctx.retire.notified());
+    let is_busy = || {
+        let flights = ctx.flights.borrow();
+        flights.iter().any(|f| Arc::ptr_eq(&f.wire, &wire))
+    };
+    let idle = async {
+        loop {
+            let rest = limit.saturating_sub(last.get().elapsed());
+            match rest.is_zero() {
+                true if is_busy() => last.set(Instant::now()),
+                true => return,
+                false => tokio::time::sleep(rest).await,
+            }
         }
     };
+    // errors of HTTP/2 were told to the client by HTTP/2
+    if !ctx.is_stopping() {
+        tokio::select! {
+            biased;
+            _ = &mut connection => return,
+            () = &mut retire => {}
+            () = idle => {}
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    // a client that is gone acknowledges nothing
+    while tokio::time::timeout(limit, &mut connection).await.is_err() && is_busy() {}
 }
 
 /// Runs HTTP/2 streams on the thread they came to.

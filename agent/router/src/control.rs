@@ -1,22 +1,29 @@
 //! The control loop: takes orders from the agent over a Unix socket, publishes tables, drains dynos, reports.
 //!
-//! One connection counts at a time, the newest. Without any, the router goes on with what it has.
+//! One connection counts at a time, the newest. Without any, the router goes on with what it has. Once the router has
+//! handed over, its heir's connection takes that place; see `handover`.
 
+mod generations;
+
+use crate::accept::Gate;
 use crate::drain::{Drains, Step};
+use crate::handover::{self, Answer, Claim, Quorum, Word};
 use crate::lines::{LINE_MAX, read_line};
 use crate::snapshot;
 use crate::table::Register;
 use crate::thread::{Handle, Order, Shared};
 use anyhow::Context;
-use hokku_model::route::{RouteTable, RouterOrder, RouterReport};
+use hokku_model::route::{CertTable, RouteTable, RouterOrder, RouterReport};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
+use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -26,6 +33,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// An agent that does not read its reports for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A year is as good as for ever, and no overflow.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Makes the control socket, readable and writable by its owner only.
 ///
@@ -61,83 +70,165 @@ pub(crate) fn bind_socket(path: &Path) -> anyhow::Result<std::os::unix::net::Uni
     Ok(fd.into())
 }
 
+/// How this router stands to its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It accepts, and the agent talks to it.
+    Leading,
+    /// It has handed over, and ends with its last connection.
+    Retired,
+    /// It has handed over, and has to end soon.
+    Hurried,
+}
+
 /// What a connection said.
 enum Heard {
     Order(u64, RouterOrder),
+    Word(u64, Word),
+    Answer(u64, Answer),
     Gone(u64),
 }
 
-struct Session {
+/// A connection: its writing half, and the task that reads.
+struct Wire {
     number: u64,
     to: OwnedWriteHalf,
     reader: tokio::task::AbortHandle,
 }
 
-impl Drop for Session {
+impl Wire {
+    fn new<T: DeserializeOwned + Send + 'static>(
+        number: u64,
+        stream: UnixStream,
+        tell: &mpsc::Sender<Heard>,
+        hear: fn(u64, T) -> Heard,
+    ) -> Wire {
+        let (from, to) = stream.into_split();
+        let reader = tokio::spawn(read_lines(number, from, tell.clone(), hear)).abort_handle();
+        Wire { number, to, reader }
+    }
+
+    /// False when the other side is gone or does not read.
+    async fn say<T: serde::Serialize>(&mut self, said: &T) -> bool {
+        let Ok(line) = handover::line(said) else {
+            return false;
+        };
+        matches!(
+            timeout(PATIENCE, self.to.write_all(&line)).await,
+            Ok(Ok(()))
+        )
+    }
+}
+
+impl Drop for Wire {
     fn drop(&mut self) {
         self.reader.abort();
     }
 }
 
-/// The loop's state.
-pub(crate) struct Control {
+/// A router that wants to take over.
+struct Heir {
+    wire: Wire,
+    /// When it is given up.
+    until: Instant,
+    /// Its process, once it is ready.
+    ready: Option<u32>,
+}
+
+/// What the control loop is started with.
+pub(crate) struct Parts {
     pub shared: Arc<Shared>,
     pub threads: Vec<Handle>,
     pub register: Register,
     pub snapshot: snapshot::Writer,
+    /// The table that is served by.
+    pub table: RouteTable,
+    /// The certificates that are shown.
+    pub certs: Option<CertTable>,
     pub listen: Vec<SocketAddr>,
+    /// Copies of the listening sockets, for an heir. Closed when there is one.
+    pub sockets: Vec<OwnedFd>,
     /// Rung when a closed dyno has nothing in flight any more.
     pub empty: Arc<Notify>,
-    session: Option<Session>,
-    sessions: u64,
+    pub gate: watch::Sender<Gate>,
+    pub role: watch::Sender<Role>,
+    /// How many elders live.
+    pub elders: Arc<AtomicUsize>,
+}
+
+/// The loop's state.
+pub(crate) struct Control {
+    parts: Parts,
+    session: Option<Wire>,
+    heir: Option<Heir>,
+    elders: Vec<Wire>,
+    quorum: Quorum,
+    wires: u64,
     drains: Drains,
 }
 
 impl Control {
-    pub fn new(
-        shared: Arc<Shared>,
-        threads: Vec<Handle>,
-        register: Register,
-        snapshot: snapshot::Writer,
-        listen: Vec<SocketAddr>,
-        empty: Arc<Notify>,
-    ) -> Control {
-        let drains = Drains::new(shared.limits.close_grace);
+    pub fn new(parts: Parts) -> Control {
+        let drains = Drains::new(parts.shared.limits.close_grace);
         Control {
-            shared,
-            threads,
-            register,
-            snapshot,
-            listen,
-            empty,
+            parts,
             session: None,
-            sessions: 0,
+            heir: None,
+            elders: Vec::new(),
+            quorum: Quorum::default(),
+            wires: 0,
             drains,
         }
     }
 
-    /// Runs until `stop` says true.
-    pub async fn run(mut self, listener: UnixListener, mut stop: watch::Receiver<bool>) {
+    /// Runs until `stop` says true. `elder` gives the wire to the router that this one takes over from, when it has.
+    pub async fn run(
+        mut self,
+        sockets: (UnixListener, UnixListener),
+        elder: oneshot::Receiver<std::os::unix::net::UnixStream>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let (tell, mut heard) = mpsc::channel(16);
-        let empty = self.empty.clone();
+        let empty = self.parts.empty.clone();
+        let mut gate = self.parts.gate.subscribe();
+        tokio::select! {
+            _ = stop.wait_for(|s| *s) => return,
+            _ = gate.wait_for(|g| *g != Gate::Wait) => {}
+        }
+        if let Ok(stream) = elder.await {
+            match UnixStream::from_std(stream) {
+                Ok(stream) => self.follow(stream, &tell).await,
+                Err(e) => tracing::error!("the wire to the router before cannot be used: {e}"),
+            }
+        }
+        let mut sockets = Some(sockets);
         loop {
-            let wake_at = self.drains.wake_at();
+            let wake_at = self.wake_at();
+            let leading = *self.parts.role.borrow() == Role::Leading;
+            if !leading {
+                // an agent that connects must reach the heir, or nobody
+                sockets = None;
+            }
+            let (orders, heirs) = (
+                sockets.as_ref().map(|s| &s.0),
+                sockets.as_ref().map(|s| &s.1),
+            );
+            let yielding = self.heir.as_ref().is_some_and(|h| h.ready.is_some());
             tokio::select! {
                 // a lost sender means stop as well
                 _ = stop.wait_for(|s| *s) => return,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.welcome(stream, tell.clone()).await,
-                    Err(e) => {
-                        tracing::warn!("cannot accept on the control socket: {e}");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
+                accepted = accept(orders), if !yielding => {
+                    if let Some(stream) = taken(accepted).await {
+                        self.welcome(stream, &tell).await;
                     }
-                },
-                Some(said) = heard.recv() => match said {
-                    Heard::Order(number, order) if self.is_current(number) => self.obey(order).await,
-                    Heard::Gone(number) if self.is_current(number) => self.session = None,
-                    // of a connection that was replaced
-                    _ => {}
-                },
+                }
+                accepted = accept(heirs) => {
+                    if let (Some(stream), Some(s)) = (taken(accepted).await, &sockets) {
+                        self.offer(stream, s, &tell).await;
+                    }
+                }
+                Some(said) = heard.recv() => self.hear(said).await,
+                _ = gate.changed(), if leading => self.tell_elders(&Word::Stop).await,
                 () = empty.notified() => {}
                 () = async { sleep_until(wake_at.unwrap_or_else(Instant::now)).await }, if wake_at.is_some() => {}
             }
@@ -145,38 +236,93 @@ impl Control {
         }
     }
 
-    fn is_current(&self, number: u64) -> bool {
-        self.session.as_ref().is_some_and(|s| s.number == number)
+    fn wake_at(&self) -> Option<Instant> {
+        let heir = self.heir.as_ref().map(|h| h.until);
+        self.drains.wake_at().into_iter().chain(heir).min()
     }
 
-    async fn welcome(&mut self, stream: UnixStream, tell: mpsc::Sender<Heard>) {
-        self.sessions += 1;
-        let number = self.sessions;
-        let (from, to) = stream.into_split();
-        let reader = tokio::spawn(read_orders(number, from, tell)).abort_handle();
-        self.session = Some(Session { number, to, reader });
-        let version = self.shared.routes.load().version;
+    fn number(&mut self) -> u64 {
+        self.wires += 1;
+        self.wires
+    }
+
+    async fn hear(&mut self, said: Heard) {
+        let session = self.session.as_ref().map(|s| s.number);
+        let heir = self.heir.as_ref().map(|h| h.wire.number);
+        match said {
+            Heard::Order(n, order) if session == Some(n) => self.obey(order).await,
+            Heard::Word(n, Word::Order { order }) if session == Some(n) => self.obey(order).await,
+            Heard::Word(n, Word::Keep { generations }) if session == Some(n) => {
+                match generations.checked_sub(1) {
+                    Some(generations) => self.tell_elders(&Word::Keep { generations }).await,
+                    None => self.hurry("there are too many newer ones").await,
+                }
+            }
+            Heard::Word(n, Word::Stop) if session == Some(n) => self.hurry("it was told to").await,
+            Heard::Word(n, Word::Ready { pid }) if heir == Some(n) => self.give(pid).await,
+            Heard::Word(n, Word::Running) if heir == Some(n) => self.retire().await,
+            Heard::Word(n, Word::Failed { why }) if heir == Some(n) => self.keep(&why),
+            Heard::Answer(n, Answer::Report { report }) => {
+                let agreed = match report {
+                    RouterReport::Applied { version } => {
+                        self.quorum.heard(n, Claim::Applied(version))
+                    }
+                    RouterReport::Drained { dyno } => self.quorum.heard(n, Claim::Drained(dyno)),
+                    // the certificates of clients that come now are this router's
+                    RouterReport::Hello { .. } | RouterReport::CertsApplied { .. } => Vec::new(),
+                };
+                self.claim(agreed).await;
+            }
+            Heard::Gone(n) if session == Some(n) => {
+                self.session = None;
+                if *self.parts.role.borrow() == Role::Retired {
+                    self.hurry("its heir is gone").await;
+                }
+            }
+            Heard::Gone(n) if heir == Some(n) => self.keep("it ended"),
+            Heard::Gone(n) if self.elders.iter().any(|e| e.number == n) => self.lose(n).await,
+            // of a connection that was replaced, or out of turn
+            _ => {}
+        }
+    }
+
+    async fn welcome(&mut self, stream: UnixStream, tell: &mpsc::Sender<Heard>) {
+        let number = self.number();
+        self.session = Some(Wire::new(number, stream, tell, Heard::Order));
+        let version = self.parts.shared.routes.load().version;
         self.report(RouterReport::Hello {
             pid: std::process::id(),
             version,
-            listen: self.listen.clone(),
+            listen: self.parts.listen.clone(),
         })
         .await;
     }
 
     async fn report(&mut self, report: RouterReport) {
+        let private = *self.parts.role.borrow() != Role::Leading;
         let Some(session) = &mut self.session else {
             return;
         };
-        let Ok(mut line) = serde_json::to_vec(&report) else {
-            return;
+        let said = match private {
+            true => session.say(&Answer::Report { report }).await,
+            false => session.say(&report).await,
         };
-        line.push(b'\n');
-        if !matches!(
-            timeout(PATIENCE, session.to.write_all(&line)).await,
-            Ok(Ok(()))
-        ) {
+        if !said {
             self.session = None;
+            if private {
+                self.parts.role.send_replace(Role::Hurried);
+            }
+        }
+    }
+
+    /// Tells what all generations agree on.
+    async fn claim(&mut self, agreed: Vec<Claim>) {
+        for claim in agreed {
+            self.report(match claim {
+                Claim::Applied(version) => RouterReport::Applied { version },
+                Claim::Drained(dyno) => RouterReport::Drained { dyno },
+            })
+            .await;
         }
     }
 
@@ -190,37 +336,55 @@ impl Control {
                     .map(|c| format!("{}: this router ends no TLS", c.names.join(", ")));
                 let refused = refused.collect();
                 let version = certs.version;
+                self.parts.certs = Some(certs);
                 self.report(RouterReport::CertsApplied { version, refused })
                     .await;
             }
             RouterOrder::Drain { dyno, deadline_ms } => {
-                self.register.close(dyno);
-                // a year is as good as for ever, and no overflow
-                let wait = Duration::from_millis(deadline_ms.min(365 * 24 * 3600 * 1000));
+                self.ask_elders(
+                    Claim::Drained(dyno),
+                    RouterOrder::Drain { dyno, deadline_ms },
+                )
+                .await;
+                self.parts.register.close(dyno);
+                let wait = Duration::from_millis(deadline_ms).min(FOR_EVER);
                 self.drains.order(dyno, Instant::now() + wait);
             }
         }
     }
 
     async fn take(&mut self, routes: RouteTable) {
-        if routes.version > self.shared.routes.load().version {
-            let table = self.register.build(&routes);
-            self.shared.routes.store(Arc::new(table));
-            self.register.close_missing(&routes);
+        if routes.version > self.parts.shared.routes.load().version {
+            let table = self.parts.register.build(&routes);
+            self.parts.shared.routes.store(Arc::new(table));
+            self.parts.register.close_missing(&routes);
             for target in routes.apps.values().flat_map(|a| &a.targets) {
                 self.drains.forget(target.dyno);
             }
+            if !self.quorum.is_empty() {
+                let order = RouterOrder::Table {
+                    table: routes.clone(),
+                };
+                self.ask_elders(Claim::Applied(routes.version), order).await;
+            }
             self.look().await;
-            self.snapshot.store(&routes);
+            if *self.parts.role.borrow() == Role::Leading {
+                self.parts.snapshot.store(&routes);
+            } else {
+                self.bid_farewell(&routes);
+            }
+            self.parts.table = routes;
         }
-        let version = self.shared.routes.load().version;
-        self.report(RouterReport::Applied { version }).await;
+        let version = self.parts.shared.routes.load().version;
+        if self.quorum.own(Claim::Applied(version)) {
+            self.report(RouterReport::Applied { version }).await;
+        }
     }
 
     /// Waits until each thread has turned to the new table.
     async fn look(&self) {
         let mut seen = Vec::new();
-        for thread in &self.threads {
+        for thread in &self.parts.threads {
             let (tell, told) = oneshot::channel();
             if thread.orders.send(Order::Look(tell)).await.is_ok() {
                 seen.push(told);
@@ -237,25 +401,56 @@ impl Control {
     }
 
     async fn drain_on(&mut self) {
-        for step in self.drains.steps(&self.register, Instant::now()) {
+        let now = Instant::now();
+        if self.heir.as_ref().is_some_and(|h| h.until <= now) {
+            self.keep("it says nothing");
+        }
+        for step in self.drains.steps(&self.parts.register, now) {
             match step {
-                Step::Report(dyno) => self.report(RouterReport::Drained { dyno }).await,
-                Step::Close(dyno) => self.all(|| Order::Close(dyno)).await,
+                Step::Report(dyno) => {
+                    if self.quorum.own(Claim::Drained(dyno)) {
+                        self.report(RouterReport::Drained { dyno }).await;
+                    }
+                }
+                Step::Close(dyno, window) => self.all(|| Order::Close(dyno, window)).await,
                 Step::Cut(dyno) => self.all(|| Order::Cut(dyno)).await,
             }
         }
-        self.register.forget_empty();
+        self.parts.register.forget_empty();
     }
 
     async fn all(&self, order: impl Fn() -> Order) {
-        for thread in &self.threads {
+        for thread in &self.parts.threads {
             // a thread that has ended has nothing in flight
             let _ = thread.orders.send(order()).await;
         }
     }
 }
 
-async fn read_orders(number: u64, from: OwnedReadHalf, tell: mpsc::Sender<Heard>) {
+async fn accept(socket: Option<&UnixListener>) -> std::io::Result<UnixStream> {
+    match socket {
+        Some(socket) => Ok(socket.accept().await?.0),
+        None => std::future::pending().await,
+    }
+}
+
+async fn taken(accepted: std::io::Result<UnixStream>) -> Option<UnixStream> {
+    match accepted {
+        Ok(stream) => Some(stream),
+        Err(e) => {
+            tracing::warn!("cannot accept on the control socket: {e}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+async fn read_lines<T: DeserializeOwned>(
+    number: u64,
+    from: OwnedReadHalf,
+    tell: mpsc::Sender<Heard>,
+    hear: fn(u64, T) -> Heard,
+) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     loop {
@@ -263,18 +458,18 @@ async fn read_orders(number: u64, from: OwnedReadHalf, tell: mpsc::Sender<Heard>
             Ok(true) => {}
             Ok(false) => break,
             Err(e) => {
-                tracing::warn!("the agent's connection is given up: {e}");
+                tracing::warn!("a control connection is given up: {e}");
                 break;
             }
         }
         match serde_json::from_slice(&line) {
-            Ok(order) => {
-                if tell.send(Heard::Order(number, order)).await.is_err() {
+            Ok(said) => {
+                if tell.send(hear(number, said)).await.is_err() {
                     return;
                 }
             }
             Err(e) => {
-                tracing::warn!("an order of the agent is not understood and was skipped: {e}")
+                tracing::warn!("a line on a control socket is not understood and was skipped: {e}")
             }
         }
         if line.capacity() > 1024 * 1024 {

@@ -172,6 +172,10 @@ impl Flight {
             .is_some_and(|c| c.dyno().id == dyno)
     }
 
+    pub fn is_tunnel(&self) -> bool {
+        self.phase.get() == Phase::Tunnel
+    }
+
     /// Asks a tunnel to close; plain requests go on.
     pub fn ask_to_close(&self) {
         self.closing.set(true);

@@ -10,7 +10,7 @@
 //! One acceptor hands connections to threads that share nothing but the table (`accept`, `thread`). A request goes
 //! through `conn` (HTTP/1 or 2), `framing`, `headers`, `table`, `pick`, `pool`, `forward`, `compress`, `body`; or
 //! `upgrade` when it becomes a tunnel. `flight` holds its deadlines and writes its line to `log`. `control` and `drain` are the agent's
-//! side; `snapshot` keeps the table over a restart.
+//! side; `snapshot` keeps the table over a restart; `handover` gives the listening sockets to a new router.
 
 mod accept;
 mod body;
@@ -25,6 +25,7 @@ mod dyno;
 mod flight;
 mod forward;
 mod framing;
+mod handover;
 mod headers;
 mod lines;
 mod log;
@@ -46,13 +47,18 @@ mod wire;
 
 pub use config::{Config, Limits};
 
+use accept::Gate;
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use control::Role;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread::JoinHandle;
-use tokio::sync::{Notify, watch};
+use std::time::{Duration, Instant};
+use tokio::net::UnixListener;
+use tokio::sync::{Notify, oneshot, watch};
 
 /// Batches of log lines that may wait for the disk.
 const LOG_QUEUE: usize = 256;
@@ -61,15 +67,19 @@ const LOG_QUEUE: usize = 256;
 pub struct Router {
     listen: Vec<SocketAddr>,
     threads: Vec<(thread::Handle, JoinHandle<()>)>,
-    stop_accepting: watch::Sender<bool>,
+    gate: watch::Sender<Gate>,
     acceptor: JoinHandle<()>,
     stop_control: watch::Sender<bool>,
     control: JoinHandle<()>,
     writer: JoinHandle<()>,
+    role: watch::Receiver<Role>,
+    elders: Arc<AtomicUsize>,
+    stop_limit: Duration,
 }
 
-/// Runs a router until SIGTERM or SIGINT; then takes no more connections, lets what is in flight finish within
-/// [`Limits::stop`], and returns.
+/// Runs a router until SIGTERM or SIGINT, or until it has handed over and nothing is left to do; then takes no more
+/// connections, lets what is in flight finish within [`Limits::stop`], and returns. On SIGUSR2 it starts
+/// [`Config::heir`].
 ///
 /// # Errors
 /// When it cannot start: an address is taken, a folder is missing, another router answers on the control socket.
@@ -80,14 +90,25 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     let wait = runtime.block_on(async {
         use tokio::signal::unix::{SignalKind, signal};
         // armed before the first request is taken
-        let (mut term, mut int) = (
+        let (mut term, mut int, mut usr2) = (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
+            signal(SignalKind::user_defined2())?,
         );
+        let heir = config.heir.clone();
         let router = start(config)?;
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+        // Of an heir, systemd hears from the elder; without systemd there is nobody to tell.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                () = router.finished() => break,
+                _ = usr2.recv() => match handover::start_heir(heir.as_deref().unwrap_or_default()) {
+                    Ok(()) => tracing::info!("a new router was started to take over"),
+                    Err(e) => tracing::error!("no new router takes over: {e:#}. This one goes on."),
+                },
+            }
         }
         Ok::<_, anyhow::Error>(router)
     });
@@ -101,26 +122,51 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
 /// As [`serve`].
 pub fn start(config: Config) -> anyhow::Result<Router> {
     raise_file_limit();
-    let listeners = bind(&config)?;
+    let socket = config.control.with_file_name("handover.sock");
+    let mut taken = match config.take_over {
+        true => handover::take_over(&socket)?,
+        false => None,
+    };
+    let started = start_with(config, &mut taken, &socket);
+    if let (Err(e), Some(taken)) = (&started, taken) {
+        taken.failed(e);
+    }
+    started
+}
+
+fn start_with(
+    config: Config,
+    taken: &mut Option<handover::Taken>,
+    socket: &std::path::Path,
+) -> anyhow::Result<Router> {
+    let from_elder = taken.as_mut().map(|t| std::mem::take(&mut t.listeners));
+    let listeners = bind(&config, from_elder.unwrap_or_default())?;
     let listen: Vec<_> = listeners
         .iter()
         .map(TcpListener::local_addr)
         .collect::<Result<_, _>>()?;
+    let sockets = listeners.iter().map(handover::copy);
+    let sockets = sockets.collect::<Result<_, _>>()?;
     std::fs::create_dir_all(&config.logs).with_context(|| {
         format!(
             "the folder of the request logs, {}, cannot be made",
             config.logs.display()
         )
     })?;
-    let socket = control::bind_socket(&config.control)?;
-
+    let (orders, heirs) = match taken {
+        Some(t) => (t.control.try_clone()?, t.handover.try_clone()?),
+        None => (
+            control::bind_socket(&config.control)?,
+            control::bind_socket(socket)?,
+        ),
+    };
+    let stored = snapshot::load(&config.snapshot);
     let empty = Arc::new(Notify::new());
     let mut register = table::Register::new(empty.clone());
-    let stored = snapshot::load(&config.snapshot);
-    let routes = ArcSwap::from_pointee(register.build(&stored));
     let limit = config.limits.connections;
+    let stop_limit = config.limits.stop;
     let shared = Arc::new(thread::Shared {
-        routes,
+        routes: ArcSwap::from_pointee(table::Table::default()),
         limits: config.limits,
         trust_loopback: config.trust_loopback_forwarded,
     });
@@ -137,38 +183,69 @@ pub fn start(config: Config) -> anyhow::Result<Router> {
     }
     drop(lines);
     let handles: Vec<_> = threads.iter().map(|(h, _)| h.clone()).collect();
-
     let snapshot =
         snapshot::Writer::start(config.snapshot).context("starting the snapshot thread")?;
-    let control = control::Control::new(
+    let (gate, at_gate) = watch::channel(Gate::Wait);
+    let acceptor = on_runtime("router-accept", {
+        let handles = handles.clone();
+        move || async move {
+            if let Err(e) = accept::accept_all(listeners, handles, limit, at_gate).await {
+                tracing::error!("the listening sockets cannot be used: {e}");
+            }
+        }
+    })?;
+
+    // what an elder serves by is newer than what it has written down
+    let (table, certs) = match taken {
+        Some(t) => t.ready()?,
+        None => (stored, None),
+    };
+    shared.routes.store(Arc::new(register.build(&table)));
+    let (role, its_role) = watch::channel(Role::Leading);
+    let elders = Arc::new(AtomicUsize::new(0));
+    let control = control::Control::new(control::Parts {
         shared,
-        handles.clone(),
+        threads: handles,
         register,
         snapshot,
-        listen.clone(),
+        table,
+        certs,
+        listen: listen.clone(),
+        sockets,
         empty,
-    );
+        gate: gate.clone(),
+        role,
+        elders: elders.clone(),
+    });
     let (stop_control, stopped) = watch::channel(false);
+    let (give, elder) = oneshot::channel();
     let control = on_runtime("router-control", move || async move {
-        match tokio::net::UnixListener::from_std(socket) {
-            Ok(socket) => control.run(socket, stopped).await,
-            Err(e) => tracing::error!("the control socket cannot be used: {e}"),
+        let sockets = UnixListener::from_std(orders)
+            .and_then(|orders| Ok((orders, UnixListener::from_std(heirs)?)));
+        match sockets {
+            Ok(sockets) => control.run(sockets, elder, stopped).await,
+            Err(e) => tracing::error!("the control sockets cannot be used: {e}"),
         }
     })?;
-    let (stop_accepting, stopped) = watch::channel(false);
-    let acceptor = on_runtime("router-accept", move || async move {
-        if let Err(e) = accept::accept_all(listeners, handles, limit, stopped).await {
-            tracing::error!("the listening sockets cannot be used: {e}");
-        }
-    })?;
+    if let Some(taken) = taken.take() {
+        let pid = taken.pid;
+        let wire = taken.running()?;
+        tracing::info!(elder = pid, "took the listening sockets over");
+        // the loop waits for it
+        let _ = give.send(wire);
+    }
+    gate.send_replace(Gate::Open);
     Ok(Router {
         listen,
         threads,
-        stop_accepting,
+        gate,
         acceptor,
         stop_control,
         control,
         writer,
+        role: its_role,
+        elders,
+        stop_limit,
     })
 }
 
@@ -178,27 +255,51 @@ impl Router {
         &self.listen
     }
 
-    /// Takes no more connections, lets what is in flight finish within [`Limits::stop`], and waits for that. WebSockets
-    /// are asked to close at once.
+    /// Waits until it has handed over and nothing is left to do, or has to hurry.
+    pub async fn finished(&self) {
+        let mut role = self.role.clone();
+        // a control loop that has ended hands nothing over
+        if role.wait_for(|r| *r != Role::Leading).await.is_err() {
+            return std::future::pending().await;
+        }
+        let busy = || {
+            let mut threads = self.threads.iter();
+            threads.any(|(t, _)| t.connections.load(SeqCst) > 0)
+                || self.elders.load(SeqCst) > 0
+                || !self.acceptor.is_finished()
+        };
+        while busy() && *role.borrow() == Role::Retired {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Takes no more connections, lets what is in flight finish within [`Limits::stop`], and waits for that; so do the
+    /// routers it took over from. WebSockets are asked to close at once, one after the other.
     pub fn stop(self) {
         let Router {
             threads,
-            stop_accepting,
+            gate,
             acceptor,
             stop_control,
             control,
             writer,
+            elders,
+            stop_limit,
             ..
         } = self;
         // panics of these threads were reported when they happened
-        let _ = stop_accepting.send(true);
+        gate.send_replace(Gate::Closed);
         let _ = acceptor.join();
         for (handle, _) in &threads {
             let _ = handle.orders.blocking_send(thread::Order::Stop);
         }
+        let end = Instant::now() + stop_limit + Duration::from_secs(1);
         for (handle, thread) in threads {
             drop(handle);
             let _ = thread.join();
+        }
+        while elders.load(SeqCst) > 0 && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
         }
         let _ = stop_control.send(true);
         let _ = control.join();
@@ -206,7 +307,8 @@ impl Router {
     }
 }
 
-fn bind(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
+/// The sockets to serve: those that were handed in, those of the elder with a wanted address, new ones for the rest.
+fn bind(config: &Config, mut from_elder: Vec<TcpListener>) -> anyhow::Result<Vec<TcpListener>> {
     let mut all = Vec::new();
     for given in &config.listeners {
         all.push(
@@ -215,10 +317,22 @@ fn bind(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
                 .context("a listening socket that was handed over cannot be used")?,
         );
     }
+    if config.listen.is_empty() && all.is_empty() {
+        all.append(&mut from_elder);
+    }
     for address in &config.listen {
-        let listener = TcpListener::bind(address).with_context(|| {
-            format!("{address} cannot be listened on: is another server using the port?")
-        })?;
+        // port 0 takes what there is
+        let fits = |l: &TcpListener| {
+            l.local_addr().is_ok_and(|a| {
+                a.ip() == address.ip() && (address.port() == 0 || a.port() == address.port())
+            })
+        };
+        let listener = match from_elder.iter().position(fits) {
+            Some(i) => from_elder.remove(i),
+            None => TcpListener::bind(address).with_context(|| {
+                format!("{address} cannot be listened on: is another server using the port?")
+            })?,
+        };
         all.push(listener);
     }
     anyhow::ensure!(

@@ -9,7 +9,7 @@ use crate::pool::Pool;
 use crate::slots::Slots;
 use crate::table::Table;
 use crate::wire::{Counted, Wire};
-use crate::{clock, conn};
+use crate::{clock, conn, drain};
 use arc_swap::ArcSwap;
 use hokku_model::DynoId;
 use std::cell::{Cell, RefCell};
@@ -20,6 +20,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
+
+/// When the router stops, idle connections stay open for so long: their clients may just be sending a request.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What all threads see.
 pub(crate) struct Shared {
@@ -34,10 +37,12 @@ pub(crate) enum Order {
     Serve(TcpStream, SocketAddr, Counted),
     /// There is a new table; answer when nothing here goes by the old one.
     Look(oneshot::Sender<()>),
-    /// Ask this dyno's tunnels to close.
-    Close(DynoId),
+    /// Ask this dyno's tunnels to close, one after the other over this time.
+    Close(DynoId, Duration),
     /// End everything that is in flight to this dyno.
     Cut(DynoId),
+    /// Another router takes the new connections: let clients go to it with the answer they get next.
+    Retire,
     /// Finish what is in flight and end.
     Stop,
 }
@@ -62,8 +67,10 @@ pub(crate) struct Ctx {
     pub dice: Dice,
     /// Rung after each new table.
     pub changed: Notify,
-    /// Rung when the router stops.
+    /// Rung when the router stops: idle connections are closed.
     pub stop: Notify,
+    /// Rung when the router hands over or is about to stop: clients that can be told without a race are.
+    pub retire: Notify,
     stopping: Cell<bool>,
     /// Rung when there is something to sweep again.
     busy: Notify,
@@ -76,6 +83,7 @@ impl Ctx {
         self.coarse.get()
     }
 
+    /// Is the next answer of each connection its last?
     pub fn is_stopping(&self) -> bool {
         self.stopping.get()
     }
@@ -143,6 +151,7 @@ pub(crate) fn start(
                 dice: Dice::new(),
                 changed: Notify::new(),
                 stop: Notify::new(),
+                retire: Notify::new(),
                 stopping: Cell::new(false),
                 busy: Notify::new(),
                 coarse: Cell::new(clock::ms()),
@@ -185,24 +194,65 @@ fn obey(ctx: &Rc<Ctx>, order: Order) {
             // nobody waits for the answer of a thread that took too long
             let _ = seen.send(());
         }
-        Order::Close(dyno) => ctx.flights_to(dyno).iter().for_each(|f| f.ask_to_close()),
+        Order::Close(dyno, window) => close_over(ctx.flights_to(dyno), window),
         Order::Cut(dyno) => ctx.flights_to(dyno).iter().for_each(|f| f.cut()),
+        Order::Retire => retire(ctx),
         // given once
         Order::Stop => {}
     }
 }
 
+fn retire(ctx: &Ctx) {
+    ctx.stopping.set(true);
+    ctx.retire.notify_waiters();
+}
+
+/// Asks tunnels to close evenly over a time; a request that becomes a tunnel after this is closed at once.
+fn close_over(flights: Vec<Rc<Flight>>, window: Duration) {
+    let (tunnels, others): (Vec<_>, Vec<_>) = flights.into_iter().partition(|f| f.is_tunnel());
+    others.iter().for_each(|f| f.ask_to_close());
+    tokio::task::spawn_local(async move {
+        let begun = clock::ms();
+        let mut asked = 0;
+        loop {
+            let gone_by = Duration::from_millis(clock::ms().saturating_sub(begun));
+            let due = drain::due(tunnels.len(), window, gone_by);
+            tunnels[asked..due].iter().for_each(|f| f.ask_to_close());
+            asked = due;
+            if asked == tunnels.len() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
 /// Lets requests finish and ends tunnels, for as long as the limit allows. Orders are still obeyed.
 async fn drain(ctx: &Rc<Ctx>, mut inbox: mpsc::Receiver<Order>) {
-    ctx.stopping.set(true);
-    ctx.stop.notify_waiters();
+    let limits = &ctx.shared.limits;
+    let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     let all = || ctx.flights.borrow().iter().cloned().collect::<Vec<_>>();
-    all().iter().for_each(|f| f.ask_to_close());
-    let end = clock::ms()
-        .saturating_add(u64::try_from(ctx.shared.limits.stop.as_millis()).unwrap_or(u64::MAX));
+    retire(ctx);
+    let tunnels = all().iter().filter(|f| f.is_tunnel()).count();
+    let window = drain::window(tunnels as u64).min(limits.stop / 2);
+    close_over(all(), window);
+    let begun = clock::ms();
+    let end = begun.saturating_add(millis(limits.stop));
+    // a request that is on its way on an idle connection is answered; then idle connections are closed
+    let farewell = begun.saturating_add(millis(FAREWELL.min(limits.stop / 4)));
+    let patience = begun.saturating_add(millis(window + limits.close_grace));
+    let (mut closed, mut cut) = (false, false);
     while ctx.connections.load(Relaxed) > 0 && clock::ms() < end {
         while let Ok(order) = inbox.try_recv() {
             obey(ctx, order);
+        }
+        if !closed && clock::ms() >= farewell {
+            closed = true;
+            ctx.stop.notify_waiters();
+        }
+        if !cut && clock::ms() >= patience {
+            cut = true;
+            all().iter().filter(|f| f.is_tunnel()).for_each(|f| f.cut());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -12,6 +12,7 @@ mod config;
 mod crash;
 mod destroy;
 mod disk_full;
+mod handover;
 mod isolation;
 mod logs;
 mod push;

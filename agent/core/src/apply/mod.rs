@@ -43,8 +43,8 @@ impl Observed {
                 }
                 vec![]
             }
-            Event::DrainOrdered { dyno } => {
-                self.drain_ordered(*dyno, now);
+            Event::DrainOrdered { dyno, deadline } => {
+                self.drain_ordered(*dyno, *deadline, now);
                 vec![]
             }
             Event::Drained { dyno } => {

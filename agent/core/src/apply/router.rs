@@ -2,15 +2,19 @@
 
 use crate::observed::{DynoState, Observed};
 use hokku_model::{DynoId, Micros, route::RouteTable};
+use std::time::Duration;
 
 impl Observed {
-    pub(super) fn drain_ordered(&mut self, id: DynoId, now: Micros) {
+    pub(super) fn drain_ordered(&mut self, id: DynoId, deadline: Duration, now: Micros) {
         let Some(d) = self.dynos.get_mut(&id) else {
             return;
         };
         match d.state {
             DynoState::Starting { .. } | DynoState::Up { .. } => {
-                d.state = DynoState::Draining { since: now };
+                d.state = DynoState::Draining {
+                    since: now,
+                    until: now.plus(deadline),
+                };
             }
             DynoState::Draining { .. } => {}
             _ => return,

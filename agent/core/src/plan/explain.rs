@@ -132,10 +132,10 @@ fn of_dyno(crew: Option<&Crew>, observed: &Observed, d: &Dyno, now: Micros) -> S
             }
         }
         DynoState::Up { .. } => up(crew, observed, d, &id),
-        DynoState::Draining { since } => format!(
+        DynoState::Draining { since, until } => format!(
             "{id} left the routes {} ago; it gets SIGTERM when what is in flight has ended, in {} at the latest.",
             spell(now.since(since)),
-            left(since, observed.waits.drain, now)
+            spell(until.since(now))
         ),
         DynoState::Drained { .. } => {
             format!("Nothing is in flight to {id} any more; it gets SIGTERM next.")

@@ -26,7 +26,7 @@ pub(super) fn publish(desired: &Desired, crews: &[Crew], observed: &Observed, dr
         version: r.newest.saturating_add(1),
         apps: crews
             .iter()
-            .map(|c| (c.app, routes(c, draft.now)))
+            .map(|c| (c.app, routes(c, observed, draft.now)))
             .collect(),
         default_app: desired.default_app,
         front: desired.front.clone(),
@@ -53,7 +53,11 @@ pub(super) fn publish(desired: &Desired, crews: &[Crew], observed: &Observed, dr
 }
 
 /// One app's part of the table. With the maintenance page on nothing is routed, so no request can slip through.
-fn routes(crew: &Crew, now: Micros) -> AppRoutes {
+fn routes(crew: &Crew, observed: &Observed, now: Micros) -> AppRoutes {
+    let mut routing = crew.wish.routing.clone();
+    // The router needs it by itself, too: when it hands over to another one.
+    let drain = u64::try_from(observed.waits.drain.as_millis()).unwrap_or(u64::MAX);
+    routing.drain_ms.get_or_insert(drain);
     let state = state(crew, now);
     let targets = match state {
         AppState::Maintenance => vec![],
@@ -73,7 +77,7 @@ fn routes(crew: &Crew, now: Micros) -> AppRoutes {
         hosts: crew.wish.hosts.clone(),
         release: crew.serving,
         targets,
-        routing: crew.wish.routing.clone(),
+        routing,
         ..AppRoutes::new(crew.wish.name.clone(), state)
     }
 }

@@ -12,18 +12,32 @@ use std::time::Duration;
 
 /// Moves every dyno of an app that has to go one step further, and kills what never came up.
 pub(super) fn retire(crew: &Crew, observed: &Observed, draft: &mut Draft) {
+    let own = crew.wish.routing.drain_ms.map(Duration::from_millis);
+    let times = Times {
+        drain: own.unwrap_or(observed.waits.drain).min(limits::DRAIN_MAX),
+        even_routed: None,
+    };
     for d in &crew.dynos {
         let leaves = || crew.leaves(d);
-        step(d, leaves, None, observed, draft);
+        step(d, leaves, times, observed, draft);
     }
 }
 
-/// One dyno's next step. `leaves` tells why a dyno that is starting or up has to go; `even_routed` is how long the
-/// router must have been away before the dyno is stopped although the router may still send it requests.
+/// How long a dyno's way out may take.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    /// For what is in flight.
+    pub drain: Duration,
+    /// So long must the router have been away before the dyno is stopped although the router may still send it requests;
+    /// none: never.
+    pub even_routed: Option<Duration>,
+}
+
+/// One dyno's next step. `leaves` tells why a dyno that is starting or up has to go.
 pub(super) fn step(
     d: &Dyno,
     leaves: impl Fn() -> Option<String>,
-    even_routed: Option<Duration>,
+    times: Times,
     observed: &Observed,
     draft: &mut Draft,
 ) {
@@ -31,7 +45,7 @@ pub(super) fn step(
     match d.state {
         DynoState::Starting { since } | DynoState::Up { since } => {
             if let Some(why) = leaves() {
-                leave(d, since, why, even_routed, observed, draft);
+                leave(d, since, why, times, observed, draft);
             } else if matches!(d.state, DynoState::Starting { .. })
                 && !d.record.oneoff
                 && draft.due(since.plus(limits::BOOT_BACKSTOP))
@@ -40,7 +54,7 @@ pub(super) fn step(
                 draft.act(Action::Kill { dyno }, why);
             }
         }
-        DynoState::Draining { since } => drain_on(d, since, observed, draft),
+        DynoState::Draining { until, .. } => drain_on(d, until, observed, draft),
         DynoState::Drained { .. } => {
             let why = format!("nothing is in flight to {} any more", d.record.name);
             draft.act(Action::Stop { dyno }, why);
@@ -76,7 +90,7 @@ fn leave(
     d: &Dyno,
     since: Micros,
     why: String,
-    even_routed: Option<Duration>,
+    times: Times,
     observed: &Observed,
     draft: &mut Draft,
 ) {
@@ -89,14 +103,14 @@ fn leave(
     let routed = r.known.contains(&dyno);
     if r.connected {
         if r.confirmed() && !routed {
-            let deadline = observed.waits.drain;
+            let deadline = times.drain;
             draft.act(Action::Drain { dyno, deadline }, why);
         }
         return;
     }
     // A dyno adopted outside the table may have been draining: it gets the time of a drain as well.
-    let wait = match (routed, even_routed) {
-        (false, _) => observed.waits.drain,
+    let wait = match (routed, times.even_routed) {
+        (false, _) => times.drain,
         (true, Some(wait)) => wait,
         (true, None) => return,
     };
@@ -108,19 +122,16 @@ fn leave(
     }
 }
 
-fn drain_on(d: &Dyno, since: Micros, observed: &Observed, draft: &mut Draft) {
+fn drain_on(d: &Dyno, until: Micros, observed: &Observed, draft: &mut Draft) {
     let dyno: DynoId = d.record.id;
-    if draft.due(since.plus(observed.waits.drain + limits::DRAIN_MARGIN)) {
+    if draft.due(until.plus(limits::DRAIN_MARGIN)) {
         let why = format!("the time for draining {} is over", d.record.name);
         draft.act(Action::Stop { dyno }, why);
         return;
     }
     let r = &observed.router;
     if r.confirmed() && !r.draining.contains(&dyno) {
-        let deadline = since
-            .plus(observed.waits.drain)
-            .since(draft.now)
-            .max(Duration::from_millis(1));
+        let deadline = until.since(draft.now).max(Duration::from_millis(1));
         let why = format!(
             "the router connected anew and does not know that {} drains",
             d.record.name

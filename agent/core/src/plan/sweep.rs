@@ -10,6 +10,10 @@ pub(super) fn retire_destroyed(desired: &Desired, observed: &Observed, draft: &m
             continue;
         }
         let leaves = || Some(format!("{} was destroyed", d.record.app_name));
-        stop::step(d, leaves, Some(limits::DESTROYED_AWAY), observed, draft);
+        let times = stop::Times {
+            drain: observed.waits.drain,
+            even_routed: Some(limits::DESTROYED_AWAY),
+        };
+        stop::step(d, leaves, times, observed, draft);
     }
 }

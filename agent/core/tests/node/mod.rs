@@ -141,7 +141,9 @@ impl Node {
             match a {
                 Action::Start { app, name, version } => self.order(app, name, version),
                 Action::Route { table } => self.tell(Event::TableSent { table }),
-                Action::Drain { dyno, .. } => self.tell(Event::DrainOrdered { dyno }),
+                Action::Drain { dyno, deadline } => {
+                    self.tell(Event::DrainOrdered { dyno, deadline })
+                }
                 Action::Stop { dyno } => self.tell(Event::StopOrdered { dyno }),
                 Action::Kill { dyno } => self.tell(Event::KillOrdered { dyno }),
                 Action::Promote { app, version } => {

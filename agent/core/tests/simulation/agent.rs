@@ -11,7 +11,10 @@ use hokku_core::{
     plan::plan,
 };
 use hokku_model::{AppId, DynoId, DynoName, Micros, dyno::DynoRecord};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 impl World {
     pub fn agent_back(&mut self) {
@@ -171,7 +174,13 @@ impl World {
                 }
             }
             Action::Drain { dyno, deadline } => {
-                self.apply(&[Event::DrainOrdered { dyno }]);
+                self.apply(&[Event::DrainOrdered { dyno, deadline }]);
+                let (life, until) = (self.lives, self.now.plus(deadline));
+                if let Some(p) = self.procs.get_mut(&dyno)
+                    && p.drain.is_none_or(|(l, _)| l != life)
+                {
+                    p.drain = Some((life, until));
+                }
                 if self.calm() || !self.dice.chance(4) {
                     self.post(Happening::Drain(self.router.connection, dyno, deadline));
                 }
@@ -271,6 +280,7 @@ impl World {
             hangs: false,
             asked: false,
             left: Micros(0),
+            drain: None,
         };
         self.procs.insert(id, proc);
         self.apply(&[Event::Ordered { record }]);
@@ -290,7 +300,12 @@ impl World {
         };
         let (app, left) = (p.record.app, p.left);
         let flying = self.router.flights.values().any(|d| *d == dyno);
-        let patience = now.since(left) >= limits::DRAIN;
+        let own = self.agent.as_ref().and_then(|a| a.desired.apps.get(&app));
+        let own = own.and_then(|w| w.routing.drain_ms);
+        let patience = match p.drain {
+            Some((life, until)) if life == self.lives => now >= until,
+            _ => now.since(left) >= own.map_or(limits::DRAIN, Duration::from_millis),
+        };
         if flying && !patience && self.apps.contains_key(&app) && p.ended.is_none() {
             return self.fail(format!(
                 "cut-in-flight: {} v{}",

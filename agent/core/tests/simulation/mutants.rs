@@ -68,6 +68,23 @@ fn stops_instead_of_draining() {
 }
 
 #[test]
+fn forgets_that_an_app_has_a_longer_drain_time() {
+    noticed(
+        |_, o, now, p| {
+            for d in o.dynos.values() {
+                let (dyno, state) = (d.record.id, &d.state);
+                if let DynoState::Draining { since, .. } = state
+                    && now.since(*since) >= limits::DRAIN + limits::DRAIN_MARGIN
+                {
+                    add(p, now, Action::Stop { dyno });
+                }
+            }
+        },
+        &["cut-in-flight"],
+    );
+}
+
+#[test]
 fn stops_with_the_table_that_leaves_it_out() {
     noticed(
         |_, o, now, p| {

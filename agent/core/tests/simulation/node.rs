@@ -265,7 +265,11 @@ impl World {
         if self.flights_to(dyno).is_empty() {
             return self.report(Event::Drained { dyno });
         }
-        let end = self.now.plus(deadline);
+        let first = self.router.drains.get(&dyno).copied();
+        let end = self
+            .now
+            .plus(deadline)
+            .min(first.unwrap_or(Micros(i64::MAX)));
         self.router.drains.insert(dyno, end);
         self.at_time(end, Happening::DrainOver(dyno));
     }

@@ -34,9 +34,17 @@ impl World {
             80..90 => self.ask_to_stop(app),
             90..93 => self.one_off(app),
             93..96 => self.change(app, |a| a.wish.maintenance ^= true),
-            96..99 if apps.len() > 1 => self.destroy(app),
+            96 => self.drain_time(app),
+            97..99 if apps.len() > 1 => self.destroy(app),
             _ => {}
         }
+    }
+
+    /// WebSockets may stay for long, or for shorter than the agent's own time.
+    fn drain_time(&mut self, app: AppId) {
+        let seconds = [None, Some(5), Some(60), Some(90)];
+        let chosen = seconds[self.dice.below(4) as usize];
+        self.change(app, |a| a.wish.routing.drain_ms = chosen.map(|s| s * 1000));
     }
 
     /// The last order: no maintenance page, and let what runs now come to rest.
@@ -295,12 +303,12 @@ impl World {
             });
             let changed = app.map_or(p.launched.unwrap_or(now), |a| a.changed);
             let (since, bound) = match connected {
-                Some(since) => (since, 170),
+                Some(since) => (since, 230),
                 None if app.is_none() => (now, 0),
                 None => continue,
             };
             let long = if app.is_none() {
-                connected.is_some() && settled(since.max(self.gone_since(r.app)), 170)
+                connected.is_some() && settled(since.max(self.gone_since(r.app)), 230)
             } else {
                 settled(since.max(changed), bound)
             };

@@ -84,6 +84,8 @@ pub struct Proc {
     pub asked: bool,
     /// When it was last taken out of the router's table.
     pub left: Micros,
+    /// The life of the agent that ordered to drain it, and the deadline of that life's first order.
+    pub drain: Option<(u64, Micros)>,
 }
 
 impl Proc {

@@ -19,7 +19,7 @@ impl Control {
                     dyno,
                     deadline_ms: deadline.as_millis() as u64,
                 });
-                self.apply(&Event::DrainOrdered { dyno });
+                self.apply(&Event::DrainOrdered { dyno, deadline });
             }
             Action::Stop { dyno } => {
                 self.hands.supervisor.signal(dyno, libc::SIGTERM);

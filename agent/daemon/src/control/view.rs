@@ -41,7 +41,9 @@ impl Control {
             let (state, since) = match dyno.state {
                 DynoState::Starting { since } => ("starting", since),
                 DynoState::Up { since } => ("up", since),
-                DynoState::Draining { since } | DynoState::Drained { since } => ("stopping", since),
+                DynoState::Draining { since, .. } | DynoState::Drained { since } => {
+                    ("stopping", since)
+                }
                 DynoState::Stopping { since, .. } => ("stopping", since),
                 DynoState::Failed { since, .. } => ("crashed", since),
             };

@@ -1,10 +1,13 @@
 //! The agent's end of the wire to the router, which is a process of its own.
 //!
-//! What it does: keeps a connection to the router's socket, starts a router where none answers, passes orders and
-//! reports on. What it never does: decide about routes; stop the router (it lives on when the agent ends).
+//! What it does: keeps a connection to the router's socket, starts a router where none answers, has one of another
+//! version hand over to one of its own (`upgrade`), passes orders and reports on. What it never does: decide about routes; stop the router (it lives on when the agent ends).
 //! Who calls it: `control` through [`Link`]; `run` starts it. Where its tests are: end to end in `tests/`.
 
 mod process;
+mod upgrade;
+
+pub use process::{heir, inherited};
 
 use hokku_model::route::{RouteTable, RouterOrder, RouterReport};
 use hokku_router::control_client::{self, OrderSender, ReportReceiver};
@@ -70,20 +73,24 @@ async fn keep(
 ) {
     let socket = dir(&config).join("router.sock");
     let mut failures = 0;
+    let mut upgrade = upgrade::Upgrade::default();
     loop {
         match control_client::connect(&socket).await {
             Ok(wire) => {
                 failures = 0;
                 while orders.try_recv().is_ok() {}
-                if let Err(e) = talk(&config, wire, &mut orders, &events).await {
-                    tracing::warn!("the connection to the router ended: {e:#}");
+                if let Err(e) = talk(&config, wire, &mut upgrade, &mut orders, &events).await {
+                    match upgrade.is_under_way() {
+                        true => tracing::debug!("the old router closed its wire: {e:#}"),
+                        false => tracing::warn!("the connection to the router ended: {e:#}"),
+                    }
                 }
                 if events.send(LinkEvent::Went).await.is_err() {
                     return;
                 }
             }
             Err(_) if config.spawn_router => {
-                if let Err(e) = process::spawn(&config).await {
+                if let Err(e) = process::spawn(&config, false).await {
                     tracing::error!("the router could not be started: {e:#}");
                     failures += 1;
                 }
@@ -103,8 +110,9 @@ async fn keep(
 }
 
 async fn talk(
-    config: &Config,
+    config: &Arc<Config>,
     (mut to, mut from): (OrderSender, ReportReceiver),
+    upgrade: &mut upgrade::Upgrade,
     orders: &mut mpsc::Receiver<RouterOrder>,
     events: &mpsc::Sender<LinkEvent>,
 ) -> anyhow::Result<()> {
@@ -124,6 +132,7 @@ async fn talk(
                 Some(RouterReport::Hello { version, listen, pid }) => {
                     tracing::info!(pid, ?listen, version, "the router is connected");
                     process::announce(config, &listen);
+                    upgrade.look(config, pid);
                     events.send(LinkEvent::Came { version }).await?;
                 }
                 Some(report) => events.send(LinkEvent::Report(report)).await?,

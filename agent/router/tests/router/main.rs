@@ -4,6 +4,7 @@ mod codes;
 mod compress;
 mod control;
 mod drain;
+mod handover;
 mod head;
 mod retry;
 mod rig;

@@ -36,6 +36,7 @@ pub struct Rig {
     pub addr: SocketAddr,
     pub dir: tempfile::TempDir,
     router: Option<Router>,
+    limits: Limits,
     to: Option<OrderSender>,
     from: Option<ReportReceiver>,
     pub table: RouteTable,
@@ -60,7 +61,7 @@ impl Rig {
 
     pub async fn with(change: impl FnOnce(&mut Config), limits: Limits) -> Rig {
         let dir = tempfile::tempdir().unwrap();
-        let mut config = config(dir.path(), limits);
+        let mut config = config(dir.path(), limits.clone());
         change(&mut config);
         let router = hokku_router::start(config).unwrap();
         let addr = router.listen()[0];
@@ -68,6 +69,7 @@ impl Rig {
             addr,
             dir,
             router: Some(router),
+            limits,
             to: None,
             from: None,
             table: RouteTable::default(),
@@ -95,6 +97,16 @@ impl Rig {
             }
             other => panic!("expected Hello, got {other:?}"),
         }
+    }
+
+    /// Another router takes over, and the agent talks to it; gives the elder.
+    pub async fn hand_over(&mut self) -> Router {
+        let mut config = config(self.dir.path(), self.limits.clone());
+        config.take_over = true;
+        let heir = tokio::task::spawn_blocking(|| hokku_router::start(config).unwrap());
+        let elder = self.router.replace(heir.await.unwrap()).unwrap();
+        self.connect_agent().await;
+        elder
     }
 
     pub fn lose_agent(&mut self) {

@@ -255,3 +255,55 @@ async fn an_early_answer_reaches_a_client_that_still_sends() {
     }
     rig.log_line(Some(APP), &["status=413"]).await;
 }
+
+/// Preface and empty SETTINGS (RFC 9113, section 3.4).
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+
+/// Reads frames up to one of this type; panics when the connection ends before it.
+async fn frame(c: &mut Client, wanted: u8) {
+    loop {
+        let head = c.exactly(9).await.expect("the frame before the end");
+        let len = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        c.exactly(len).await.expect("a whole frame");
+        if head[3] == wanted {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_idle_http2_connection_is_sent_away_and_closed() {
+    let limits = hokku_router::Limits {
+        keep_alive: ms(100),
+        ..short()
+    };
+    let rig = Rig::new(limits).await;
+    let mut c = rig.client().await;
+    let begun = std::time::Instant::now();
+    tokio::io::AsyncWriteExt::write_all(&mut c.stream, HTTP2)
+        .await
+        .unwrap();
+    frame(&mut c, GOAWAY).await;
+    assert!(begun.elapsed() >= ms(100), "{:?}", begun.elapsed());
+    // nothing is acknowledged: the client may be gone
+    c.waits_for_end().await;
+}
+
+#[tokio::test]
+async fn http2_connections_are_sent_to_the_router_that_takes_over() {
+    let mut rig = Rig::new(short()).await;
+    let mut c = rig.client().await;
+    tokio::io::AsyncWriteExt::write_all(&mut c.stream, HTTP2)
+        .await
+        .unwrap();
+    // the connection is served
+    frame(&mut c, SETTINGS).await;
+    let elder = rig.hand_over().await;
+    frame(&mut c, GOAWAY).await;
+    drop(c);
+    elder.finished().await;
+    tokio::task::spawn_blocking(|| elder.stop()).await.unwrap();
+}

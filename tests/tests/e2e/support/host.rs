@@ -40,6 +40,8 @@ pub struct Settings {
     pub more: String,
     /// The data directory; in the test's directory when absent.
     pub data: Option<PathBuf>,
+    /// Run copies of the programs, which can be replaced: see [`Host::replace_agent`].
+    pub copies: bool,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             ports: 190,
             more: String::new(),
             data: None,
+            copies: false,
         }
     }
 }
@@ -104,14 +107,14 @@ impl Host {
             (user.uid.as_raw(), user.gid.as_raw())
         });
         let mut bin = built.to_owned();
-        if let Some((uid, gid)) = ids {
+        if settings.copies || ids.is_some() {
             // The workspace may lie where only root can look.
             bin = dir.path().join("bin");
             fs::create_dir(&bin).expect("it is new");
             for p in PROGRAMS {
                 fs::copy(built.join(p), bin.join(p)).expect("a program can be copied");
             }
-            for d in [dir.path(), &bin] {
+            for (d, (uid, gid)) in [dir.path(), &bin].into_iter().zip(ids.into_iter().cycle()) {
                 nix::unistd::chown(d, Some(uid.into()), Some(gid.into())).expect("root may");
             }
         }
@@ -276,6 +279,14 @@ impl Host {
             (TcpStream::connect(self.api()).is_ok() && TcpStream::connect(self.router()).is_ok())
                 .then_some(())
         });
+    }
+
+    /// Replaces the file of the agent and the router by another one, as a package's upgrade does. Only with
+    /// [`Settings::copies`].
+    pub fn replace_agent(&self) {
+        let (new, old) = (self.bin.join("hokkud.new"), self.bin.join("hokkud"));
+        fs::copy(&old, &new).expect("a program can be copied");
+        fs::rename(&new, &old).expect("a program can be replaced");
     }
 
     /// Waits until the agent has ended by itself.
