@@ -1,6 +1,6 @@
 //! Dynos: what is to be started, and how one ends.
 
-use crate::{AppId, AppName, DynoId, DynoName, Micros, release::SlugDigest};
+use crate::{AppId, AppName, DynoId, DynoName, Micros, health::Care, release::SlugDigest};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -27,6 +27,9 @@ pub struct DynoRecord {
     pub started_at: Micros,
     /// Formation member, or a one-off that is never restarted.
     pub oneoff: bool,
+    /// How it is watched and stopped, by its release's `app.json`.
+    #[serde(default)]
+    pub care: Care,
 }
 
 /// How a process ended.

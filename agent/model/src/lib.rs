@@ -8,6 +8,7 @@ pub mod api;
 pub mod app;
 pub mod code;
 pub mod dyno;
+pub mod health;
 pub mod id;
 pub mod log;
 pub mod name;

@@ -1,6 +1,6 @@
 //! Releases and builds: immutable records; "current" is one pointer in the app.
 
-use crate::{AppId, BuildId, Micros, ProcessType, ReleaseId};
+use crate::{AppId, BuildId, Micros, ProcessType, ReleaseId, health::AppJson};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -65,6 +65,9 @@ pub struct Slug {
     pub buildpacks: Vec<String>,
     /// The commit that was built, 40 hex digits; empty when the source was no commit.
     pub commit: String,
+    /// What its `app.json` says of its dynos.
+    #[serde(default)]
+    pub app_json: AppJson,
 }
 
 /// Where a release stands.
