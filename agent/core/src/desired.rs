@@ -1,8 +1,8 @@
 //! What should be: derived from the store after each commit, read by the plan, changed by nobody else.
 
 use hokku_model::{
-    AppId, AppName, Micros, ProcessType, app::Restarts, release::SlugDigest, route::Front,
-    routing::Routing,
+    AppId, AppName, Micros, ProcessType, app::Restarts, health::AppJson, release::SlugDigest,
+    route::Front, routing::Routing,
 };
 use std::collections::BTreeMap;
 
@@ -66,6 +66,8 @@ pub struct ReleaseWish {
     pub slug: Option<SlugDigest>,
     /// Commands by process type.
     pub process_types: BTreeMap<ProcessType, String>,
+    /// How its dynos are watched and stopped.
+    pub app_json: AppJson,
     /// When it was made.
     pub created_at: Micros,
 }

@@ -183,9 +183,10 @@ fn liveness_replaces_a_web_dyno_with_care() {
         "the old one stays until the new one is up"
     );
     n.up(new);
-    n.obey();
-    n.confirm();
-    assert_eq!(n.obey(), ["drain web.1 v1 30s"]);
+    assert_eq!(
+        n.obey(),
+        ["drain web.1 v1 30s", "route Running [web.1 v1, web.2 v1]"]
+    );
     n.rest();
     assert!(!n.observed.dynos.contains_key(&old) && n.observed.dynos.contains_key(&new));
 }

@@ -33,6 +33,7 @@ async fn ann(world: &World) -> Client<'_> {
 fn slug(digit: char) -> Slug {
     let types = [("web", "bin/web"), ("worker", "bin/work")];
     Slug {
+        app_json: Default::default(),
         digest: digit.to_string().repeat(64).parse().unwrap(),
         size: 12345,
         process_types: types
@@ -447,6 +448,7 @@ async fn dynos_are_run_restarted_and_stopped() {
             command: "x".into(),
             started_at: Micros::now(),
             oneoff,
+            care: Default::default(),
         },
         state: "up",
         since: Micros::now(),

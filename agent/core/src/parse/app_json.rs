@@ -261,6 +261,12 @@ impl Reader {
         if purpose == Purpose::Liveness && matches!(ask, Ask::Uptime { .. }) {
             return self.fault(&format!("{at}.uptime"), "can't be a liveness check");
         }
+        if let Ask::Command { .. } = ask {
+            self.warnings.push(format!(
+                "{at} is left out: this version does not run commands as checks."
+            ));
+            return None;
+        }
         (self.faults.len() == before).then(|| Check {
             name,
             purpose,

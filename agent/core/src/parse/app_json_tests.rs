@@ -26,7 +26,7 @@ fn a_file_as_heroku_and_dokku_know_it() {
                 {"type": "startup", "name": "boots", "path": "/up?full=1", "content": "ok", "attempts": 10, "timeout": 2, "wait": 1,
                  "initialDelay": 3, "httpHeaders": [{"name": "Host", "value": "shop.example"}], "another": {"x": 1}},
                 {"type": "readiness", "listening": true, "port": 5000},
-                {"type": "liveness", "command": ["./alive", "--now"], "warn": true},
+                {"type": "liveness", "path": "/alive", "warn": true},
             ],
             "worker": [{"type": "startup", "uptime": 10}, {"type": "liveness", "port": 9090}],
         },
@@ -96,6 +96,8 @@ fn defaults_are_dokkus() {
         json!({"type": "startup", "onFailure": {"url": "x"}, "scheme": "https"}),
     ));
     assert_eq!(odd.unwrap().warnings.len(), 2);
+    let command = read(&web(json!({"type": "startup", "command": ["./alive"]}))).unwrap();
+    assert!(command.app.care.is_empty() && command.warnings[0].contains("is left out"));
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub fn release(version: u32, kinds: &[&str]) -> ReleaseWish {
             .iter()
             .map(|k| (kind(k), format!("run {k}")))
             .collect(),
+        app_json: AppJson::default(),
         created_at: Micros(0),
     }
 }

@@ -40,6 +40,10 @@ fn routes_to_dynos_whose_checks_fail() {
                 }
             }
         }
+        // Sent once, as by a plan that believes in it.
+        let sent = o.router.sent.as_ref().map(|t| &t.apps);
+        p.actions
+            .retain(|(a, _)| !matches!(a, Action::Route { table } if Some(&table.apps) == sent));
     });
 }
 

@@ -161,6 +161,7 @@ impl World {
                     .iter()
                     .map(|k| (kind(k), format!("run {k}")))
                     .collect(),
+                app_json: Default::default(),
                 created_at: now,
             });
             shown = (version, quality);

@@ -15,7 +15,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use folder::Folder;
 use hokku_buildpacks::order::{Failure, Outcome};
-use hokku_model::{AppId, AppName, BuildId, release::Slug, shim::Isolation};
+use hokku_model::{AppId, AppName, BuildId, health::AppJson, release::Slug, shim::Isolation};
 use mask::Mask;
 use std::{
     collections::BTreeMap,
@@ -47,6 +47,8 @@ pub struct BuildOrder {
     pub env: BTreeMap<String, String>,
     /// Chosen or pinned buildpacks; none: detect.
     pub buildpacks: Vec<String>,
+    /// What the source's `app.json` says of its dynos.
+    pub app_json: AppJson,
 }
 
 /// A build that succeeded.
@@ -165,6 +167,7 @@ impl Builder {
             buildpack: outcome.language,
             commit: order.commit.clone(),
             buildpacks: outcome.buildpacks,
+            app_json: order.app_json.clone(),
         };
         Ok(Built { slug, timings })
     }

@@ -22,9 +22,13 @@ impl Control {
                 self.apply(&Event::DrainOrdered { dyno, deadline });
             }
             Action::Stop { dyno } => {
-                self.hands.supervisor.signal(dyno, libc::SIGTERM);
+                let dynos = &self.observed.dynos;
+                let signal = dynos.get(&dyno).map(|d| d.record.care.signal());
+                let signal = signal.unwrap_or(libc::SIGTERM);
+                self.hands.supervisor.stop(dyno, signal);
                 self.apply(&Event::StopOrdered { dyno });
             }
+            Action::Replace { dyno } => self.apply(&Event::ReplaceOrdered { dyno }),
             Action::Kill { dyno } => {
                 if self.hands.supervisor.kill(dyno) {
                     self.apply(&Event::KillOrdered { dyno });
@@ -99,6 +103,7 @@ impl Control {
             command: command.clone(),
             started_at: Micros::now(),
             oneoff: false,
+            care: release.app_json.care_of(&name.kind),
             name,
         };
         self.apply(&Event::Ordered {

@@ -7,6 +7,7 @@
 //! Where its tests are: the kernel's in `agent/core/tests/simulation.rs`, the loop's end to end in `tests/`.
 
 mod act;
+mod app_json;
 mod handle;
 mod launch;
 mod oneoff;
@@ -179,14 +180,14 @@ impl Control {
             let runs = found.state == AdoptedState::Running;
             count += usize::from(runs);
             let routed = routed.contains(&dyno);
-            if !routed
-                && runs
-                && !found.stopping
-                && let Some(port) = record.port
-            {
-                self.hands
-                    .supervisor
-                    .probe(record.id, launch::probe(&self.hands.config, &record, port));
+            // One that is up is asked only by its checks.
+            let up = routed || record.port.is_none();
+            if runs && !found.stopping {
+                let wish = self.desired.apps.get(&record.app);
+                let domain = wish.and_then(|w| w.hosts.get(1)).map(String::as_str);
+                if let Some(probe) = launch::probe(&self.hands.config, &record, domain, up) {
+                    self.hands.supervisor.probe(record.id, probe);
+                }
             }
             self.apply(&Event::Adopted {
                 record,
@@ -254,6 +255,15 @@ impl Control {
                 Event::StartFailed { dyno, error }
             }
             Fact::Answering { dyno } => Event::Answering { dyno },
+            Fact::Checked {
+                dyno,
+                check,
+                outcome,
+            } => Event::Checked {
+                dyno,
+                check,
+                outcome,
+            },
             Fact::BootTimeout { dyno, listening } => Event::BootTimedOut { dyno, listening },
             Fact::Exited { dyno, exit } => Event::Exited { dyno, exit },
         };

@@ -70,6 +70,7 @@ impl Control {
             },
             started_at: Micros::now(),
             oneoff: true,
+            care: Default::default(),
         };
         let output = order.attach.then_some(Output::Attached { pty: order.pty });
         self.apply(&Event::Ordered {

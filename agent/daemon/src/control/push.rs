@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use hokku_model::{
     app::App,
+    health::AppJson,
     log::LogFilter,
     release::{Release, ReleaseStatus},
     route::RELEASE_PATH,
@@ -85,12 +86,29 @@ async fn run(
     talk.say("Compressing source files... done.\nBuilding source:\n\n")
         .await;
     let source = checkout(order, scratch).await?;
+    let app_json = match super::app_json::read(&source).await {
+        Ok((app_json, said)) => {
+            talk.say(said).await;
+            app_json
+        }
+        Err(text) => {
+            log(format!(
+                "Push of {} rejected: its app.json can't be used",
+                short(&order.commit)
+            ));
+            talk.say(format!(
+                "{text} !     Push rejected, app.json can't be used; nothing was changed.\n"
+            ))
+            .await;
+            return Err(Rejected::Said);
+        }
+    };
     talk.phase("checkout");
     crate::sys::fault::point("checked-out");
 
     let build = hands.ops.begin_build(&actor, app.id, &order.commit).await?;
     log(format!("Build started by user {}", order.user));
-    let ended = self::build(hands, order, talk, &app, build.id, source).await;
+    let ended = self::build(hands, order, talk, &app, build.id, source, app_json).await;
     let built = match ended {
         Ok(built) => built,
         Err(message) => {
@@ -217,6 +235,7 @@ async fn build(
     app: &App,
     build: hokku_model::BuildId,
     source: PathBuf,
+    app_json: AppJson,
 ) -> Result<crate::build::Built, String> {
     let env = hands
         .ops
@@ -236,6 +255,7 @@ async fn build(
             source,
             env,
             buildpacks: app.buildpacks.clone(),
+            app_json,
         },
         lines,
         cancel.clone(),

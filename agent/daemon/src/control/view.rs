@@ -72,6 +72,7 @@ impl Control {
                     port: None,
                     started_at: crashed.since,
                     oneoff: false,
+                    care: Default::default(),
                 };
                 views.push(DynoView {
                     record,

@@ -6,6 +6,7 @@ use hokku_core::desired::{AppWish, Desired, ReleaseWish};
 use hokku_model::{
     AppId, Micros,
     app::App,
+    health::AppJson,
     release::{Release, ReleaseStatus, SlugDigest},
     route::Front,
     routing::Routing,
@@ -123,14 +124,15 @@ fn wishes(tx: &Tx, config: &Config) -> Result<Desired> {
                 return Ok(None);
             };
             let release = release::entry(tx, app.id, version)?.body;
-            let (slug, process_types) = match release.slug {
-                Some(s) => (Some(s.digest), s.process_types),
-                None => (None, BTreeMap::new()),
+            let (slug, process_types, app_json) = match release.slug {
+                Some(s) => (Some(s.digest), s.process_types, s.app_json),
+                None => (None, BTreeMap::new(), AppJson::default()),
             };
             Ok(Some(ReleaseWish {
                 version,
                 slug,
                 process_types,
+                app_json,
                 created_at: release.created_at,
             }))
         };

@@ -7,17 +7,21 @@
 //! `run` made.
 //! Where its tests are: `tests.rs` here, with real shims and processes.
 
+mod first;
 mod folder;
 mod job;
 mod probe;
+mod refusal;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use crate::sys::shim::{self, Found, ShimConn};
 use anyhow::{Context, bail};
 use hokku_model::{
     DynoId,
     dyno::{DynoRecord, Exit},
+    health::{Ask, Check, Purpose},
     shim::ShimSpec,
 };
 use job::Order;
@@ -47,15 +51,35 @@ pub struct StartOrder {
     pub probe: Option<Probe>,
 }
 
-/// A question to a web dyno.
+/// What a dyno is asked, and how.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// Where it is to listen.
-    pub addr: SocketAddr,
+    /// Where it is to listen; `None` when it is no web dyno.
+    pub addr: Option<SocketAddr>,
+    /// It counts as up already, as one that is adopted with traffic: the checks of its start are left out.
+    pub up: bool,
+    /// Its health checks.
+    pub checks: Vec<Check>,
     /// The `Host` header: a name that leads to the app, or frameworks refuse to answer.
     pub host: String,
     /// How long it may take to give its first answer.
     pub boot_limit: Duration,
+}
+
+impl Probe {
+    /// Is its first answer awaited before its checks begin? Not when a check of its start asks the same port.
+    fn asks_first(&self) -> bool {
+        let asks = |c: &Check| {
+            let kind = matches!(c.ask, Ask::Http { .. } | Ask::Tcp | Ask::Listening);
+            kind && c.port.is_none() && c.gates() && c.purpose == Purpose::Startup
+        };
+        self.addr.is_some() && !self.up && !self.checks.iter().any(asks)
+    }
+
+    /// Has a check to pass before it is up?
+    fn gated(&self) -> bool {
+        self.checks.iter().any(Check::gates)
+    }
 }
 
 /// What happened.
@@ -75,7 +99,16 @@ pub enum Fact {
         /// Why, in words.
         error: String,
     },
-    /// A probed dyno gave its first answer.
+    /// A health check was made. Passes are told only when they are news.
+    Checked {
+        /// Which.
+        dyno: DynoId,
+        /// The check's place in [`Probe::checks`].
+        check: usize,
+        /// What was wrong, in sentences.
+        outcome: Result<(), String>,
+    },
+    /// A probed dyno without checks that have to pass for its start gave its first answer.
     Answering {
         /// Which.
         dyno: DynoId,
@@ -206,6 +239,11 @@ impl Supervisor {
         } else {
             tracing::error!(%dyno, "a dyno of this id is there already; the order to start it is dropped");
         }
+    }
+
+    /// Asks a dyno to end by this signal to every process, and keeps on disk that it was asked.
+    pub fn stop(&self, dyno: DynoId, signal: i32) {
+        self.order(dyno, Order::Stop(signal));
     }
 
     /// Sends a signal to every process of the dyno.

@@ -173,6 +173,7 @@ fn record(order: &control::OneoffOrder, index: u32) -> hokku_model::dyno::DynoRe
         command: "it".into(),
         started_at: hokku_model::Micros::now(),
         oneoff: true,
+        care: Default::default(),
     }
 }
 
