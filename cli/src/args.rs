@@ -2,7 +2,7 @@
 
 use crate::commands::{
     apps, auth, authorizations, builds, completions, config, credentials, keys, logs, maintenance,
-    open, ps, releases, remotes, run, status,
+    open, ps, ps_why, releases, remotes, run, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -58,6 +58,8 @@ pub enum Command {
     PsScale(ps::Scale),
     #[command(name = "ps:restart", visible_alias = "restart", alias = "dyno:restart")]
     PsRestart(ps::Restart),
+    #[command(name = "ps:why", visible_alias = "why")]
+    PsWhy(ps_why::Why),
     #[command(name = "ps:stop", visible_aliases = ["stop", "kill", "ps:kill"], aliases = ["dyno:stop", "dyno:kill"])]
     PsStop(ps::Stop),
     #[command(name = "logs")]

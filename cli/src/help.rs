@@ -27,6 +27,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "ps:scale",
             "ps:restart",
             "ps:stop",
+            "ps:why",
             "run",
             "run:detached",
             "logs",

@@ -13,6 +13,7 @@ mod crash;
 mod destroy;
 mod disk_full;
 mod handover;
+mod health;
 mod isolation;
 mod logs;
 mod push;

@@ -29,7 +29,12 @@ use crate::{
     sys::detect::Walls,
 };
 use hokku_core::{
-    action::Plan, desired::Desired, event::Event, limits::Waits, observed::Observed, plan::plan,
+    action::Plan,
+    desired::Desired,
+    event::Event,
+    limits::Waits,
+    observed::Observed,
+    plan::{plan, why},
 };
 use hokku_model::{AppId, DynoId, Micros, dyno::DynoRecord, route::RouterReport};
 use std::{
@@ -323,6 +328,11 @@ impl Control {
             }
             Order::Serves(app, version, answer) => {
                 let _ = answer.send(self.serves(app, version));
+            }
+            Order::Why(app, name, answer) => {
+                let now = Micros::now();
+                let said = why::why(&self.desired, &self.observed, app, &name, now);
+                let _ = answer.send(said);
             }
             Order::Stop(dyno) => self.apply(&Event::StopAsked { dyno }),
         }
