@@ -18,7 +18,7 @@ impl World {
     /// Good, flaky and other releases with an even number have checks, and those that fail them.
     pub fn care(&self, app: AppId, version: u32, web: bool) -> Care {
         let quality = self.apps.get(&app).and_then(|a| a.quality.get(&version));
-        let checked = version % 2 == 0 || quality == Some(&Quality::FailsItsCheck);
+        let checked = version.is_multiple_of(2) || quality == Some(&Quality::FailsItsCheck);
         if !web || !checked {
             return Care::default();
         }

@@ -51,7 +51,8 @@ impl Ops {
                 tx.delete(&release::swept_kind(id), slug.digest.as_str())?;
                 let types = &slug.process_types;
                 // As Heroku, which reads the file when an app is made.
-                if app.body.released_at.is_none() {
+                let served = |r: &Release| r.slug.is_some() && r.status == ReleaseStatus::Succeeded;
+                if !release::all(tx, app.body.id)?.iter().any(served) {
                     for (kind, n) in first_quantities(&slug.app_json, types) {
                         app.body.formation.entry(kind.clone()).or_insert(n);
                     }

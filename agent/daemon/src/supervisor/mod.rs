@@ -1,7 +1,7 @@
 //! The supervisor: owns the dynos of this node.
 //!
-//! What it does: starts a shim for each order, passes signals on, asks a web dyno for its first answer, notices ends at
-//! once, reports all that as facts, and finds the dynos again after a restart of the agent.
+//! What it does: starts a shim for each order, passes signals on, asks a web dyno for its first answer, makes
+//! health checks, notices ends at once, reports all that as facts, and finds the dynos again after a restart of the agent.
 //! What it never does: decide when something starts, stops or is killed; restart anything; touch routes or releases.
 //! Who calls it: `control` (orders), `api` through the loop's handle (`attach`). Facts go out through the channel that
 //! `run` made.
