@@ -48,7 +48,7 @@ impl Control {
                         tracing::error!(%app, version, "the release can't be promoted, trying again: {e}");
                         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
                         let _ = events
-                            .send(Internal::Event(Event::EndFailed { app, version }))
+                            .send(Internal::Event(Box::new(Event::EndFailed { app, version })))
                             .await;
                     }
                 });
@@ -71,7 +71,7 @@ impl Control {
                         tracing::error!(%app, version, "the release can't be abandoned, trying again: {e}");
                         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
                         let _ = events
-                            .send(Internal::Event(Event::EndFailed { app, version }))
+                            .send(Internal::Event(Box::new(Event::EndFailed { app, version })))
                             .await;
                     }
                 });
@@ -124,7 +124,7 @@ impl Control {
                         dyno,
                         error: format!("{e:#}"),
                     };
-                    let _ = events.send(Internal::Event(event)).await;
+                    let _ = events.send(Internal::Event(Box::new(event))).await;
                 }
             }
         });

@@ -100,7 +100,7 @@ pub struct Control {
 /// What tasks of the loop report.
 pub(crate) enum Internal {
     /// Something happened.
-    Event(Event),
+    Event(Box<Event>),
     /// A push has its slug: another app's build may start.
     Built(AppId),
     /// A push ended: the next one of the app may start.
@@ -304,7 +304,7 @@ impl Control {
     fn internal(&mut self, internal: Internal) {
         match internal {
             Internal::Event(event) => {
-                if let Event::StartFailed { dyno, error } = &event
+                if let Event::StartFailed { dyno, error } = &*event
                     && let Some(asker) = self.asked.remove(dyno)
                 {
                     let _ = asker.send(Err(error.clone()));

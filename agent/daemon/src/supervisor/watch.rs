@@ -145,11 +145,9 @@ impl Watch {
         };
         // The port may be somebody else's, whose answer tells nothing of this dyno.
         let asked_port = matches!(check.ask, Ask::Http { .. } | Ask::Tcp);
-        if asked_port && verdict != Verdict::Passed || !asked_port {
-            return verdict;
-        }
-        match check.purpose {
-            Purpose::Startup => match self.owner.listening(self.dyno).await {
+        let of_start = asked_port && check.purpose == Purpose::Startup;
+        match verdict {
+            Verdict::Passed if of_start => match self.owner.listening(self.dyno).await {
                 ports if ports.contains(&port) => verdict,
                 ports => Verdict::Unheard(instead(port, &ports)),
             },
