@@ -2,8 +2,8 @@
 
 use crate::commands::{
     apps, auth, authorizations, builds, certs, completions, config, credentials, domains,
-    hokku_toml, isolation, keys, limits, logs, maintenance, open, ps, releases, remotes, routing,
-    run, status,
+    hokku_toml, isolation, keys, limits, logs, maintenance, open, ps, ps_why, releases, remotes,
+    routing, run, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -59,6 +59,8 @@ pub enum Command {
     PsScale(ps::Scale),
     #[command(name = "ps:restart", visible_alias = "restart", alias = "dyno:restart")]
     PsRestart(ps::Restart),
+    #[command(name = "ps:why", visible_alias = "why")]
+    PsWhy(ps_why::Why),
     #[command(name = "ps:stop", visible_aliases = ["stop", "kill", "ps:kill"], aliases = ["dyno:stop", "dyno:kill"])]
     PsStop(ps::Stop),
     #[command(name = "ps:type", aliases = ["dyno:type", "ps:resize", "dyno:resize", "resize"])]

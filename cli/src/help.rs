@@ -27,6 +27,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
             "ps:scale",
             "ps:restart",
             "ps:stop",
+            "ps:why",
             "ps:type",
             "limits",
             "limits:set",

@@ -24,7 +24,6 @@ mod progress;
 mod remote;
 mod server;
 mod steady;
-mod suggest;
 mod terminal;
 mod time;
 mod trouble;
@@ -87,6 +86,7 @@ fn dispatch(command: Command, cx: &Context, tail: Vec<OsString>) -> Result<i32> 
         Command::PsScale(c) => c.run(cx),
         Command::PsRestart(c) => c.run(cx),
         Command::PsStop(c) => c.run(cx),
+        Command::PsWhy(c) => c.run(cx),
         Command::Logs(c) => c.run(cx),
         Command::Releases(c) => c.run(cx),
         Command::ReleasesInfo(c) => c.run(cx),

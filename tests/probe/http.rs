@@ -5,8 +5,9 @@
 //! * `/sleep/MS`, then as above; `/stream/N/MS`: N chunks with a pause; `/big/BYTES`; `/echo`: the body
 //! * `/exit/CODE`, `/crash` (abort), `/hang-up` (closes without an answer)
 //! * `/log/N/TEXT`: N numbered lines on standard output; `/stderr/TEXT`
-//! * `/read/PATH`, `/list/PATH`, `/write/PATH` (with the body): files; 403 with the system's words when refused
+//! * `/read/PATH`, `/list/PATH`, `/write/PATH` (with the body), `/remove/PATH`: files; 403 with the system's words when refused
 //! * `/signal/PID/SIGNAL`: what kill(2) says; `/pids`: the processes it can see; `/alloc/MB`; `/children/N`
+//! * `/well/NAME`: 503 while there is a file `/tmp/NAME`, 200 otherwise
 //! * an upgrade to `websocket`: echoes messages
 
 use std::{
@@ -16,6 +17,10 @@ use std::{
     sync::Mutex,
     time::Duration,
 };
+
+/// What Django answers without DEBUG when the Host is not among its ALLOWED_HOSTS (django/views/defaults.py).
+const DJANGO: &str = "\n<!doctype html>\n<html lang=\"en\">\n<head>\n  <title>Bad Request (400)</title>\n</head>\n\
+<body>\n  <h1>Bad Request (400)</h1><p></p>\n</body>\n</html>\n";
 
 /// One request.
 pub struct Request {
@@ -36,7 +41,7 @@ impl Request {
 }
 
 /// Serves one connection until it is closed.
-pub fn serve(stream: TcpStream) -> io::Result<()> {
+pub fn serve(stream: TcpStream, only_host: Option<&str>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut input = BufReader::new(stream.try_clone()?);
     let mut out = stream;
@@ -50,7 +55,13 @@ pub fn serve(stream: TcpStream) -> io::Result<()> {
         let close = request
             .header("connection")
             .is_some_and(|c| c.eq_ignore_ascii_case("close"));
-        if !answer(&request, &mut out)? || close {
+        let host = request.header("host");
+        let known = only_host.is_none_or(|only| host == Some(only));
+        let go_on = match known {
+            true => answer(&request, &mut out)?,
+            false => send(&mut out, 400, "text/html", DJANGO.as_bytes())?,
+        };
+        if !go_on || close {
             break;
         }
     }
@@ -166,6 +177,10 @@ fn answer(r: &Request, out: &mut impl Write) -> io::Result<bool> {
             &vec![b'x'; number(0) as usize],
         ),
         "echo" => send(out, 200, "application/octet-stream", &r.body),
+        "well" => match std::path::Path::new("/tmp").join(rest).exists() {
+            true => send(out, 503, "text/plain", b"not well"),
+            false => send(out, 200, "text/plain", b"well"),
+        },
         "exit" => std::process::exit(number(0) as i32),
         "crash" => std::process::abort(),
         "hang-up" => Ok(false),
@@ -194,6 +209,10 @@ fn answer(r: &Request, out: &mut impl Write) -> io::Result<bool> {
         "write" => result(
             out,
             std::fs::write(file(), &r.body).map(|()| b"written".to_vec()),
+        ),
+        "remove" => result(
+            out,
+            std::fs::remove_file(file()).map(|()| b"removed".to_vec()),
         ),
         "pids" => result(out, Ok(pids().into_bytes())),
         "signal" => {

@@ -34,9 +34,11 @@ fn main() {
         }
     };
     println!("probe: listening on port {port}");
+    let only_host = mode.only_host();
     for stream in listener.incoming().flatten() {
+        let only_host = only_host.clone();
         std::thread::spawn(move || {
-            let _ = http::serve(stream);
+            let _ = http::serve(stream, only_host.as_deref());
         });
     }
 }

@@ -10,6 +10,7 @@
 //! * `slow:MS`: sleep so many milliseconds before listening
 //! * `children:N`: start N children that ignore SIGTERM and outlive their parent, and one grandchild in a session of
 //!   its own
+//! * `only-host:NAME`: answer requests with another Host as Django does
 //! * `chatter:MS`: write a numbered line to standard output every so many milliseconds
 
 use std::{process::Command, time::Duration};
@@ -30,6 +31,12 @@ impl Mode {
                 .map(str::to_owned)
                 .collect(),
         )
+    }
+
+    /// The only Host that is answered, if there is one.
+    pub fn only_host(&self) -> Option<String> {
+        let mut words = self.0.iter();
+        words.find_map(|w| w.strip_prefix("only-host:").map(str::to_owned))
     }
 
     fn has(&self, word: &str) -> bool {

@@ -33,8 +33,14 @@ pub enum Action {
         /// After this the router cuts what is left.
         deadline: Duration,
     },
-    /// Send SIGTERM to all processes of the dyno.
+    /// Send SIGTERM, or its type's own stop signal, to all processes of the dyno.
     Stop {
+        /// Which.
+        dyno: DynoId,
+    },
+    /// Start another dyno in the place of this one, whose liveness check fails; it goes when the other is up (web) or
+    /// first (others).
+    Replace {
         /// Which.
         dyno: DynoId,
     },

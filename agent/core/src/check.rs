@@ -8,9 +8,9 @@ use crate::{
     backoff,
     desired::Desired,
     limits,
-    observed::{Dyno, DynoState, Observed},
+    observed::{Dyno, DynoState, Observed, Standing},
 };
-use hokku_model::{DynoId, Micros};
+use hokku_model::{DynoId, Micros, health::Purpose};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that is wrong with this state, each as `name: details`; empty when nothing is.
@@ -23,6 +23,8 @@ pub fn check(desired: &Desired, observed: &Observed, now: Micros) -> Vec<String>
     slots(desired, observed, now, &mut wrong);
     starts(desired, observed, &mut wrong);
     certs(desired, observed, &mut wrong);
+    cures(observed, &mut wrong);
+    sick(observed, &mut wrong);
     wrong
 }
 
@@ -128,7 +130,7 @@ fn slots(desired: &Desired, observed: &Observed, now: Micros, wrong: &mut Vec<St
         };
         let order = wish.restarts.newest_for(&name.kind, name.index);
         let order = if order > now { Micros(0) } else { order };
-        let fresh = |d: &&&Dyno| d.stays() && d.record.started_at >= order;
+        let fresh = |d: &&&Dyno| d.stays() && d.replaced.is_none() && d.record.started_at >= order;
         let n = dynos.iter().filter(fresh).count();
         // Two may be adopted: one of them was on its way out when the agent was lost. None is started beside another.
         let ordered = dynos.iter().filter(fresh).any(|d| d.pid == 0);
@@ -172,6 +174,60 @@ fn starts(desired: &Desired, observed: &Observed, wrong: &mut Vec<String>) {
                     counted.len()
                 ));
             }
+        }
+    }
+}
+
+/// Of each app one dyno at a time is replaced because of its liveness check, with growing pauses.
+fn cures(observed: &Observed, wrong: &mut Vec<String>) {
+    let mut seen = BTreeSet::new();
+    for d in observed.dynos.values().filter(|d| d.replaced.is_some()) {
+        if !seen.insert(d.record.app) {
+            wrong.push(format!("cure-storm: {} and another", d.record.name));
+        }
+    }
+    for (app, cures) in &observed.cures {
+        for (i, pair) in cures.recent.windows(2).enumerate() {
+            let pause = pair[1].since(pair[0]);
+            // As after one crash more than there were replacements; the first ones may have been forgotten.
+            if pair[1] > pair[0] && pause < shortest(i as u32 + 2) || pair[0] == pair[1] {
+                wrong.push(format!("cure-budget: {app} after {pause:?}"));
+            }
+        }
+    }
+}
+
+/// A table that was made while one dyno's checks failed, and another's of its release did not, leaves the first out.
+fn sick(observed: &Observed, wrong: &mut Vec<String>) {
+    let Some(table) = &observed.router.sent else {
+        return;
+    };
+    let at = observed.router.sent_at;
+    for app in table.apps.values() {
+        let routed = app
+            .targets
+            .iter()
+            .filter_map(|t| observed.dynos.get(&t.dyno));
+        let (mut bad, mut good) = (None, false);
+        for d in routed {
+            let checks = d.record.care.checks.iter().zip(&d.standings);
+            let mut asked = checks.filter(|(c, _)| !c.warn && c.purpose != Purpose::Startup);
+            if asked
+                .clone()
+                .any(|(_, s)| matches!(s, Standing::Bad { since, .. } if *since < at))
+            {
+                bad = Some(d);
+            }
+            good |= asked.all(|(_, s)| match s {
+                Standing::Good { since } => *since < at,
+                _ => false,
+            });
+        }
+        if let Some(d) = bad.filter(|_| good) {
+            wrong.push(format!(
+                "sick-routed: {} v{}",
+                d.record.name, d.record.version
+            ));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What should be: derived from the store after each commit, read by the plan, changed by nobody else.
 
 use hokku_model::{
-    AppId, AppName, Micros, ProcessType, app::Restarts, limits::Quota, release::SlugDigest,
-    route::Front, routing::Routing,
+    AppId, AppName, Micros, ProcessType, app::Restarts, health::AppJson, limits::Quota,
+    release::SlugDigest, route::Front, routing::Routing,
 };
 use std::collections::BTreeMap;
 
@@ -73,6 +73,8 @@ pub struct ReleaseWish {
     pub process_types: BTreeMap<ProcessType, String>,
     /// Folders of it that the router serves by itself, as its `hokku.toml` names them.
     pub files: Vec<String>,
+    /// How its dynos are watched and stopped.
+    pub app_json: AppJson,
     /// When it was made.
     pub created_at: Micros,
 }

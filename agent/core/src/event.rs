@@ -39,7 +39,21 @@ pub enum Event {
         /// Why, in words.
         error: String,
     },
-    /// A web dyno gave its first answer on its port.
+    /// A health check of the dyno was made. Passes are told only when the try before failed or was the first.
+    Checked {
+        /// Which.
+        dyno: DynoId,
+        /// The check's place in [`hokku_model::health::Care::checks`] of the dyno's record.
+        check: usize,
+        /// What was wrong, in a sentence.
+        outcome: Result<(), String>,
+    },
+    /// The loop gave the order to replace it.
+    ReplaceOrdered {
+        /// Which.
+        dyno: DynoId,
+    },
+    /// A web dyno without checks for its start gave its first answer on its port.
     Answering {
         /// Which.
         dyno: DynoId,

@@ -1,5 +1,6 @@
 //! How long the kernel waits for what. One place, so that texts, timers and tests can't disagree.
 
+use hokku_model::health::{Ask, Care};
 use std::time::Duration;
 
 /// A web dyno has to answer on `$PORT` within this after its launch (Dev Center "Dyno startup": R10 after 60 s).
@@ -44,6 +45,22 @@ impl Default for Waits {
             drain: DRAIN,
         }
     }
+}
+
+/// After this long without a replacement because of liveness checks, the next one of the app is the first again.
+pub const CURES_CALM: Duration = Duration::from_secs(20 * 60);
+
+/// The longest that the checks of a dyno's start may take by themselves: the backstop waits for so much longer.
+pub fn checks(care: &Care) -> Duration {
+    let longest = care.checks.iter().filter(|c| c.gates()).map(|c| {
+        let tries = (c.timeout_ms + c.wait_ms).saturating_mul(u64::from(c.attempts));
+        let uptime = match c.ask {
+            Ask::Uptime { ms } => ms,
+            _ => 0,
+        };
+        c.delay_ms.saturating_add(tries).saturating_add(uptime)
+    });
+    Duration::from_millis(longest.max().unwrap_or(0)).min(DRAIN_MAX)
 }
 
 /// A kill that showed no effect is ordered again after this.

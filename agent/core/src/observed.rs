@@ -1,8 +1,13 @@
 //! What is: in memory only, rebuilt by looking at the machine when the agent starts. Changed only by
 //! [`Observed::apply`] (in `apply/`).
 
-use crate::limits::Waits;
-use hokku_model::{AppId, DynoId, DynoName, Micros, dyno::DynoRecord, route::RouteTable};
+use crate::limits::{self, Waits};
+use hokku_model::{
+    AppId, DynoId, DynoName, Micros,
+    dyno::DynoRecord,
+    health::{Check, Purpose},
+    route::RouteTable,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything known of this node.
@@ -13,6 +18,8 @@ pub struct Observed {
     /// How the last dynos of a slot (app, release, name) ended, for the back-off and for the end of a rollout.
     /// The release is part of the key: `web.1` of the candidate must not overwrite the past of the current `web.1`.
     pub slots: BTreeMap<(AppId, u32, DynoName), Slot>,
+    /// When dynos of an app were replaced because of their liveness checks, for the budget of such replacements.
+    pub cures: BTreeMap<AppId, Cures>,
     /// What the router has.
     pub router: Router,
     /// Rollouts whose end was ordered and is not yet seen in Desired.
@@ -32,9 +39,59 @@ pub struct Dyno {
     pub pid: i32,
     /// Set when someone asked for it to be stopped (`ps:stop`).
     pub stop_asked: bool,
+    /// How its checks stand, in the order of [`hokku_model::health::Care::checks`].
+    pub standings: Vec<Standing>,
+    /// When it was ordered to be replaced, because its liveness check fails.
+    pub replaced: Option<Micros>,
 }
 
 impl Dyno {
+    /// One that was just ordered.
+    pub(crate) fn new(record: DynoRecord, state: DynoState, pid: i32) -> Dyno {
+        Dyno {
+            standings: vec![Standing::Unknown; record.care.checks.len()],
+            record,
+            state,
+            pid,
+            stop_asked: false,
+            replaced: None,
+        }
+    }
+
+    /// Have all the checks passed that have to before it is up?
+    pub fn started(&self) -> bool {
+        let mut checks = self.record.care.checks.iter().zip(&self.standings);
+        checks.all(|(c, s)| !c.gates() || s.passed())
+    }
+
+    /// May it get requests, as far as its checks tell? Before the first try: yes.
+    pub fn healthy(&self) -> bool {
+        self.ailing().is_none()
+    }
+
+    /// The first check that keeps requests from it, and what is wrong.
+    pub fn ailing(&self) -> Option<(&Check, &str)> {
+        let checks = self.record.care.checks.iter().zip(&self.standings);
+        let mut ailing = checks.filter_map(|(c, s)| match s {
+            Standing::Bad { text, .. } if !c.warn && c.purpose != Purpose::Startup => {
+                Some((c, text.as_str()))
+            }
+            _ => None,
+        });
+        ailing.next()
+    }
+
+    /// Why it has to be replaced: what follows its name.
+    pub fn dying(&self) -> Option<String> {
+        let checks = self.record.care.checks.iter().zip(&self.standings);
+        let mut dying = checks.filter_map(|(c, s)| match s {
+            Standing::Bad { text, .. } if !c.warn && c.purpose == Purpose::Liveness => {
+                Some(format!("fails its liveness check {:?}: {text}", c.name))
+            }
+            _ => None,
+        });
+        dying.next()
+    }
     /// Is it a member of the formation that gets requests? One-offs never do, whatever their name.
     pub fn takes_requests(&self) -> bool {
         !self.record.oneoff && self.record.name.kind.is_web()
@@ -55,11 +112,71 @@ impl Dyno {
     }
 }
 
+/// How one health check of a dyno stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// No try has ended yet.
+    Unknown,
+    /// The last try passed.
+    Good {
+        /// Since when all passed.
+        since: Micros,
+    },
+    /// The last tries failed, and not often enough to count.
+    Doubtful {
+        /// How many.
+        times: u32,
+        /// Had it passed before?
+        passed: bool,
+        /// What was wrong the last time.
+        text: String,
+    },
+    /// So many tries failed in a row that it counts.
+    Bad {
+        /// Since it counts.
+        since: Micros,
+        /// What was wrong the last time.
+        text: String,
+    },
+}
+
+impl Standing {
+    /// Has it passed, and is not known to fail?
+    pub fn passed(&self) -> bool {
+        matches!(
+            self,
+            Standing::Good { .. } | Standing::Doubtful { passed: true, .. }
+        )
+    }
+}
+
+/// When dynos of one app were replaced because of their liveness checks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cures {
+    /// Without a calm while between, oldest first; at most [`Cures::REMEMBERED`].
+    pub recent: Vec<Micros>,
+}
+
+impl Cures {
+    /// More than these make no difference to the pause.
+    pub const REMEMBERED: usize = 12;
+
+    /// When the last one was.
+    pub fn last(&self) -> Micros {
+        self.recent.last().copied().unwrap_or_default()
+    }
+
+    /// Was it so calm since that the next one is the first again?
+    pub fn forgotten(&self, now: Micros) -> bool {
+        now.since(self.last()) >= limits::CURES_CALM
+    }
+}
+
 /// Where a dyno stands. A half-done thing is a state that holds its own data. From `Draining` on there is no way
 /// back: a slot that is wanted again gets a new dyno.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DynoState {
-    /// For web until the first answer, for others until the process runs.
+    /// For web until the first answer, for others until the process runs; with checks, until those have passed.
     Starting {
         /// When ordered; when launched, from the moment the process runs (the boot limit counts from there).
         since: Micros,
@@ -96,6 +213,20 @@ pub enum DynoState {
         /// Has it been killed since? When (the last time).
         killed: Option<Micros>,
     },
+}
+
+impl DynoState {
+    /// As `ps` shows it, and since when.
+    pub fn shown(&self) -> (&'static str, Micros) {
+        match *self {
+            DynoState::Starting { since } => ("starting", since),
+            DynoState::Up { since } => ("up", since),
+            DynoState::Draining { since, .. }
+            | DynoState::Drained { since }
+            | DynoState::Stopping { since, .. } => ("stopping", since),
+            DynoState::Failed { since, .. } => ("crashed", since),
+        }
+    }
 }
 
 /// The past of one slot: `web.1` of one release of an app.

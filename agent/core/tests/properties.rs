@@ -33,6 +33,7 @@ fn record() -> impl Strategy<Value = DynoRecord> {
             started_at: Micros(at * 1_000_000),
             oneoff: n.starts_with("run"),
             quota: Default::default(),
+            care: Default::default(),
         }
     })
 }
@@ -67,7 +68,13 @@ fn event() -> impl Strategy<Value = Event> {
             deadline: std::time::Duration::from_millis(ms),
         }),
         dyno.clone().prop_map(|dyno| Event::Drained { dyno }),
-        dyno.prop_map(|dyno| Event::StopAsked { dyno }),
+        dyno.clone().prop_map(|dyno| Event::StopAsked { dyno }),
+        dyno.clone().prop_map(|dyno| Event::ReplaceOrdered { dyno }),
+        (dyno, 0usize..4, any::<bool>()).prop_map(|(dyno, check, good)| Event::Checked {
+            dyno,
+            check,
+            outcome: if good { Ok(()) } else { Err("bad".into()) },
+        }),
         (0u64..9).prop_map(|version| Event::TableSent {
             table: RouteTable {
                 version,

@@ -33,6 +33,7 @@ async fn ann(world: &World) -> Client<'_> {
 fn slug(digit: char) -> Slug {
     let types = [("web", "bin/web"), ("worker", "bin/work")];
     Slug {
+        app_json: Default::default(),
         digest: digit.to_string().repeat(64).parse().unwrap(),
         size: 12345,
         process_types: types
@@ -449,6 +450,7 @@ async fn dynos_are_run_restarted_and_stopped() {
             started_at: Micros::now(),
             oneoff,
             quota: Default::default(),
+            care: Default::default(),
         },
         state: "up",
         since: Micros::now(),

@@ -203,6 +203,34 @@ pub struct LimitsPatch {
     pub unset: Vec<String>,
 }
 
+/// hokku: `GET /hokku/apps/:app/dynos/:dyno/why`: one for each dyno of the name, or one for the empty slot.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    /// `web.1`
+    pub name: String,
+    /// The dyno's id; null for a slot without a dyno.
+    pub id: Option<String>,
+    /// The release it runs; 0 when there is none.
+    pub release: u32,
+    /// `starting`, `up`, `stopping`, `crashed`, `down`.
+    pub state: String,
+    /// When it came into that state.
+    pub since: Option<String>,
+    /// Why, in sentences.
+    pub because: String,
+    /// What has to happen first; empty when it waits for nothing.
+    #[serde(default)]
+    pub waits_for: String,
+    /// What is done next; empty when nothing is.
+    #[serde(default)]
+    pub next: String,
+    /// When at the latest.
+    pub next_at: Option<String>,
+    /// How its health checks stand, a line each.
+    #[serde(default)]
+    pub checks: Vec<String>,
+}
+
 /// `GET /apps/:app/dynos`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Dyno {

@@ -1,8 +1,6 @@
 //! An app: the unit a team pushes, configures and scales.
 
-use crate::{
-    AppId, AppName, Micros, ProcessType, fence::Fence, limits::TypeLimits, said::Said,
-};
+use crate::{AppId, AppName, Micros, ProcessType, fence::Fence, limits::TypeLimits, said::Said};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 
 use crate::{
     AppId, AppName, DynoId, DynoName, Micros,
+    health::Care,
     limits::{Quota, spell_bytes},
     release::SlugDigest,
 };
@@ -34,6 +35,9 @@ pub struct DynoRecord {
     /// What it may use; fixed at its start.
     #[serde(default)]
     pub quota: Box<Quota>,
+    /// How it is watched and stopped, by its release's `app.json`.
+    #[serde(default)]
+    pub care: Care,
 }
 
 /// How a process ended.

@@ -10,6 +10,7 @@ pub mod cert;
 pub mod code;
 pub mod dyno;
 pub mod fence;
+pub mod health;
 pub mod id;
 pub mod limits;
 pub mod log;

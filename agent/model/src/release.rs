@@ -1,6 +1,6 @@
 //! Releases and builds: immutable records; "current" is one pointer in the app.
 
-use crate::{AppId, BuildId, Micros, ProcessType, ReleaseId, said::Said};
+use crate::{AppId, BuildId, Micros, ProcessType, ReleaseId, health::AppJson, said::Said};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -68,6 +68,9 @@ pub struct Slug {
     /// What its `hokku.toml` says of requests.
     #[serde(default)]
     pub routing: Said,
+    /// What its `app.json` says of its dynos.
+    #[serde(default)]
+    pub app_json: AppJson,
 }
 
 /// Where a release stands.

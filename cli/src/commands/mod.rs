@@ -20,6 +20,7 @@ pub mod logs;
 pub mod maintenance;
 pub mod open;
 pub mod ps;
+pub mod ps_why;
 pub mod releases;
 pub mod remotes;
 pub mod routing;

@@ -6,12 +6,13 @@
 //! Who calls it: the agent's one loop, for each event.
 //! Where its tests are: `tests/steps.rs`, `tests/properties.rs`, `tests/simulation/`.
 
+mod health;
 mod router;
 
 use crate::{
     event::Event,
     limits, memory,
-    observed::{Dyno, DynoState, Ending, Note, Observed, Slot},
+    observed::{Dyno, DynoState, Ending, Note, Observed, Slot, Standing},
     words::{listens_instead, spell},
 };
 use hokku_model::{
@@ -33,6 +34,12 @@ impl Observed {
             Event::Running { dyno, pid } => self.running(*dyno, *pid, now),
             Event::StartFailed { dyno, error } => self.start_failed(*dyno, error, now),
             Event::Answering { dyno } => self.answering(*dyno, now),
+            Event::Checked {
+                dyno,
+                check,
+                outcome,
+            } => self.checked(*dyno, *check, outcome, now),
+            Event::ReplaceOrdered { dyno } => self.replace_ordered(*dyno, now),
             Event::BootTimedOut { dyno, listening } => self.boot_timed_out(*dyno, listening, now),
             Event::Exited { dyno, exit } => self.exited(*dyno, *exit, now),
             Event::StopOrdered { dyno } => self.stop_ordered(*dyno, now),
@@ -103,12 +110,7 @@ impl Observed {
         );
         self.dynos.insert(
             record.id,
-            Dyno {
-                record: record.clone(),
-                state: DynoState::Starting { since: now },
-                pid: 0,
-                stop_asked: false,
-            },
+            Dyno::new(record.clone(), DynoState::Starting { since: now }, 0),
         );
         vec![note]
     }
@@ -117,17 +119,16 @@ impl Observed {
         if self.dynos.contains_key(&record.id) {
             return vec![];
         }
-        let mut dyno = Dyno {
-            record: record.clone(),
-            state: DynoState::Up { since: now },
-            pid,
-            stop_asked: false,
-        };
+        let mut dyno = Dyno::new(record.clone(), DynoState::Up { since: now }, pid);
         // Not since the order to start: how long after it the process began, nobody knows any more.
         if dyno.takes_requests() && routed {
             self.router.known.insert(record.id);
         } else if dyno.takes_requests() {
             dyno.state = DynoState::Starting { since: now };
+        }
+        if let DynoState::Up { .. } = dyno.state {
+            // It was taken for good by the last agent; what has changed since is seen by the next tries.
+            dyno.standings.fill(Standing::Good { since: now });
         }
         self.dynos.insert(record.id, dyno);
         vec![]
@@ -142,7 +143,7 @@ impl Observed {
         if !launched || !matches!(d.state, DynoState::Starting { .. }) {
             return vec![];
         }
-        if d.takes_requests() {
+        if d.takes_requests() || d.record.care.gated() {
             d.state = DynoState::Starting { since: now };
             return vec![];
         }
@@ -152,7 +153,7 @@ impl Observed {
 
     fn answering(&mut self, id: DynoId, now: Micros) -> Vec<Note> {
         match self.dynos.get_mut(&id) {
-            Some(d) if matches!(d.state, DynoState::Starting { .. }) => {
+            Some(d) if matches!(d.state, DynoState::Starting { .. }) && d.started() => {
                 d.state = DynoState::Up { since: now };
                 vec![note(&d.record, "State changed from starting to up")]
             }
@@ -294,15 +295,18 @@ impl Observed {
                 format!("State changed from {from} to down"),
             ));
         }
-        notes.push(note(&d.record, "Stopping all processes with SIGTERM"));
+        let signal = d.record.care.signal_name();
+        let text = format!("Stopping all processes with {signal}");
+        notes.push(note(&d.record, text));
         notes
     }
 
     fn kill_ordered(&mut self, id: DynoId, now: Micros) -> Vec<Note> {
-        let grace = self.waits.grace;
+        let usual = self.waits.grace;
         let Some(d) = self.dynos.get_mut(&id) else {
             return vec![];
         };
+        let grace = d.record.care.grace(usual);
         let record = d.record.clone();
         let (state, why, crash) = match d.state {
             DynoState::Stopping { since, killed } => (
@@ -313,10 +317,11 @@ impl Observed {
                 match killed {
                     Some(_) => None,
                     None if now.since(since) >= grace => Some(format!(
-                        "Error {} ({}) -> Process failed to exit within {} seconds of SIGTERM",
+                        "Error {} ({}) -> Process failed to exit within {} of {}",
                         R12.code,
                         R12.desc,
-                        grace.as_secs()
+                        seconds(grace),
+                        record.care.signal_name()
                     )),
                     None => Some(String::new()),
                 },
@@ -388,6 +393,15 @@ impl Observed {
         }
         slot.recent.push(now);
         slot.text = text;
+    }
+}
+
+/// As Heroku spells it: "30 seconds".
+fn seconds(d: std::time::Duration) -> String {
+    match d.as_secs() {
+        0 => format!("{} milliseconds", d.as_millis()),
+        1 => "1 second".into(),
+        n => format!("{n} seconds"),
     }
 }
 

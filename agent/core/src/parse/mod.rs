@@ -1,10 +1,11 @@
-//! Parsers of what people write: the Procfile, `hokku.toml` and `.slugignore`.
+//! Parsers of what people write: the Procfile, `app.json`, `hokku.toml` and `.slugignore`.
 //!
 //! What it does: bytes or text in, validated types and warnings with line numbers out.
 //! What it never does: I/O; a parser never panics and never takes more memory than a small multiple of its input.
 //! Who calls it: the rooms `build`, `control` and `ops`, and `app routing:check`. Where its tests are: beside the code,
 //! and over the real files of `tests/data/procfiles`.
 
+pub mod app_json;
 pub mod hokku_toml;
 pub mod lines;
 pub mod procfile;

@@ -35,7 +35,7 @@ pub(super) struct Place<'a> {
     pub order: Micros,
     /// The dyno that is as wanted, starting or up.
     pub fresh: Option<&'a Dyno>,
-    /// An up web dyno from before the restart order: serves until the fresh one is up.
+    /// An up web dyno from before the restart order, or one to be replaced: serves until the fresh one is up.
     pub stale: Option<&'a Dyno>,
     /// Does any dyno of this slot still exist, in whatever state?
     pub occupied: bool,
@@ -100,6 +100,11 @@ impl<'a> Crew<'a> {
             .chain(crew.targets.iter().copied())
             .map(|d| d.record.id)
             .collect();
+        // All are kept, and only some get requests. When the checks of all fail it is rather the checks, or something
+        // that all need: then each goes on with what it can do.
+        if crew.targets.iter().any(|d| d.healthy()) {
+            crew.targets.retain(|d| d.healthy());
+        }
         crew
     }
 
@@ -135,7 +140,7 @@ impl<'a> Crew<'a> {
             for d in self.named(version, &place.name) {
                 place.occupied = true;
                 if !d.stays() {
-                } else if d.record.started_at < order {
+                } else if d.record.started_at < order || d.replaced.is_some() {
                     if d.takes_requests() && d.serves() {
                         better(&mut place.stale, d);
                     }
@@ -204,6 +209,12 @@ impl<'a> Crew<'a> {
         }
         if r.oneoff || self.keep.contains(&r.id) {
             return None;
+        }
+        if d.replaced.is_some() {
+            let why = d
+                .dying()
+                .unwrap_or_else(|| "failed its liveness check".into());
+            return Some(format!("{} {why}", r.name));
         }
         let current = self.wish.current.as_ref();
         let release = match (current, self.candidate()) {

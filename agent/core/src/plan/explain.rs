@@ -7,10 +7,10 @@ use super::{
 };
 use crate::{
     desired::{AppWish, Desired},
-    observed::{Dyno, DynoState, Observed},
+    observed::{Dyno, DynoState, Observed, Standing},
     words::spell,
 };
-use hokku_model::{AppId, DynoId, DynoName, Micros};
+use hokku_model::{AppId, DynoId, DynoName, Micros, health::Purpose};
 use std::time::Duration;
 
 /// A slot of the current release that has no dyno because its last one crashed: `crashed` in `ps`.
@@ -89,7 +89,7 @@ pub fn why_dyno(desired: &Desired, observed: &Observed, dyno: DynoId, now: Micro
     of_dyno(crew.as_ref(), observed, d, now)
 }
 
-fn crew<'a>(
+pub(super) fn crew<'a>(
     desired: &'a Desired,
     observed: &'a Observed,
     app: AppId,
@@ -100,7 +100,7 @@ fn crew<'a>(
     Some(Crew::muster(app, wish, sorted(dynos), observed, now))
 }
 
-fn of_dyno(crew: Option<&Crew>, observed: &Observed, d: &Dyno, now: Micros) -> String {
+pub(super) fn of_dyno(crew: Option<&Crew>, observed: &Observed, d: &Dyno, now: Micros) -> String {
     let r = &d.record;
     let id = format!("{} of v{}", r.name, r.version);
     let leaves = match crew {
@@ -111,7 +111,7 @@ fn of_dyno(crew: Option<&Crew>, observed: &Observed, d: &Dyno, now: Micros) -> S
         DynoState::Starting { .. } | DynoState::Up { .. } if leaves.is_some() => {
             let why = leaves.unwrap_or_default();
             let next = if !d.takes_requests() {
-                "it gets SIGTERM next"
+                "it is asked to end next"
             } else if observed.router.connected {
                 "it leaves the routes, then drains, then stops"
             } else {
@@ -123,6 +123,8 @@ fn of_dyno(crew: Option<&Crew>, observed: &Observed, d: &Dyno, now: Micros) -> S
             let ago = spell(now.since(since));
             if d.pid == 0 {
                 format!("{id} was ordered {ago} ago; its process does not run yet.")
+            } else if d.record.care.gated() {
+                format!("{id} has run for {ago}; {}.", awaited(d))
             } else {
                 let left = left(since, observed.waits.boot, now);
                 let port = r.port.map_or(String::new(), |p| format!(" ({p})"));
@@ -133,20 +135,23 @@ fn of_dyno(crew: Option<&Crew>, observed: &Observed, d: &Dyno, now: Micros) -> S
         }
         DynoState::Up { .. } => up(crew, observed, d, &id),
         DynoState::Draining { since, until } => format!(
-            "{id} left the routes {} ago; it gets SIGTERM when what is in flight has ended, in {} at the latest.",
+            "{id} left the routes {} ago; it gets {} when what is in flight has ended, in {} at the latest.",
             spell(now.since(since)),
+            d.record.care.signal_name(),
             spell(until.since(now))
         ),
         DynoState::Drained { .. } => {
-            format!("Nothing is in flight to {id} any more; it gets SIGTERM next.")
+            let signal = d.record.care.signal_name();
+            format!("Nothing is in flight to {id} any more; it gets {signal} next.")
         }
         DynoState::Stopping {
             since,
             killed: None,
         } => format!(
-            "{id} got SIGTERM {} ago; it is killed in {} if it does not exit.",
+            "{id} got {} {} ago; it is killed in {} if it does not exit.",
+            d.record.care.signal_name(),
             spell(now.since(since)),
-            left(since, observed.waits.grace, now)
+            left(since, d.record.care.grace(observed.waits.grace), now)
         ),
         DynoState::Stopping {
             killed: Some(at), ..
@@ -174,6 +179,26 @@ fn up(crew: Option<&Crew>, observed: &Observed, d: &Dyno, id: &str) -> String {
             .count();
         return format!("{id} is up and waits for the others of its release: {up} of {n} are up.");
     }
+    if let Some((check, text)) = d.ailing() {
+        let targeted = crew.targets.iter().any(|t| t.record.id == d.record.id);
+        let what = match (d.takes_requests(), targeted) {
+            (false, _) => "",
+            (true, false) => "; it gets no requests until it passes",
+            (true, true) => "; it gets requests all the same, because no other dyno is better",
+        };
+        let replaced = match check.purpose {
+            Purpose::Liveness if d.replaced.is_some() => {
+                ", and another one is started in its place"
+            }
+            Purpose::Liveness => ", and it is to be replaced",
+            _ => "",
+        };
+        return format!(
+            "{id} fails its {} check {:?}{what}{replaced}: {text}",
+            check.purpose.as_str(),
+            check.name
+        );
+    }
     let targeted = crew.targets.iter().any(|t| t.record.id == d.record.id);
     if d.takes_requests() && targeted && !observed.router.known.contains(&d.record.id) {
         return if observed.router.connected {
@@ -191,6 +216,23 @@ fn up(crew: Option<&Crew>, observed: &Observed, d: &Dyno, id: &str) -> String {
         return format!("{id} serves until the dynos of the new release are known to be up.");
     }
     String::new()
+}
+
+/// What a dyno that starts waits for.
+fn awaited(d: &Dyno) -> String {
+    let checks = d.record.care.checks.iter().zip(&d.standings);
+    let mut open = checks.filter(|(c, s)| c.gates() && !s.passed());
+    match open.next() {
+        None => "all its checks passed".into(),
+        Some((c, Standing::Doubtful { times, text, .. })) => format!(
+            "its {} check {:?} failed {times} of {} times: {}",
+            c.purpose.as_str(),
+            c.name,
+            c.attempts,
+            text.trim_end_matches('.')
+        ),
+        Some((c, _)) => format!("it waits for its {} check {:?}", c.purpose.as_str(), c.name),
+    }
 }
 
 fn why_crashed(app: AppId, p: &Place, now: Micros) -> String {

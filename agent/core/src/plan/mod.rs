@@ -16,12 +16,14 @@ pub mod build;
 mod certs;
 mod crew;
 pub mod explain;
+mod health;
 mod restart;
 mod rollout;
 mod route;
 mod scale;
 mod stop;
 mod sweep;
+pub mod why;
 
 use crate::{
     action::{Action, Plan},
@@ -45,6 +47,7 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Micros) -> Plan {
     for crew in &crews {
         rollout::steer(crew, observed, &mut draft);
         scale::fill(crew, &mut draft);
+        health::cure(crew, observed, &mut draft);
         stop::retire(crew, observed, &mut draft);
     }
     sweep::retire_destroyed(desired, observed, &mut draft);

@@ -18,7 +18,9 @@ pub(super) fn fill(crew: &Crew, draft: &mut Draft) {
             continue;
         }
         let n = p.crashes();
-        let reason = if p.stale.is_some() {
+        let reason = if let Some(why) = p.stale.and_then(|d| d.replaced.and(d.dying())) {
+            format!("{} {why}: another one is started beside it", p.name)
+        } else if p.stale.is_some() {
             format!(
                 "a restart was ordered: {} is started beside the old one",
                 p.name

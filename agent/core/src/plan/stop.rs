@@ -48,7 +48,7 @@ pub(super) fn step(
                 leave(d, since, why, times, observed, draft);
             } else if matches!(d.state, DynoState::Starting { .. })
                 && !d.record.oneoff
-                && draft.due(since.plus(limits::BOOT_BACKSTOP))
+                && draft.due(since.plus(limits::BOOT_BACKSTOP + limits::checks(&d.record.care)))
             {
                 let why = format!("{} neither came up nor failed", d.record.name);
                 draft.act(Action::Kill { dyno }, why);
@@ -63,8 +63,10 @@ pub(super) fn step(
             since,
             killed: None,
         } => {
-            if draft.due(since.plus(observed.waits.grace)) {
-                let why = format!("{} did not exit after SIGTERM", d.record.name);
+            let care = &d.record.care;
+            if draft.due(since.plus(care.grace(observed.waits.grace))) {
+                let signal = care.signal_name();
+                let why = format!("{} did not exit after {signal}", d.record.name);
                 draft.act(Action::Kill { dyno }, why);
             }
         }

@@ -14,6 +14,7 @@ use hokku_core::{
 use hokku_model::{
     AppId, DynoId, DynoName, Micros, ProcessType,
     dyno::{DynoRecord, Exit},
+    health::AppJson,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,6 +25,8 @@ pub struct Node {
     pub observed: Observed,
     pub now: Micros,
     pub notes: Vec<Note>,
+    /// How new dynos are cared for.
+    pub app_json: AppJson,
     next: u128,
 }
 
@@ -44,6 +47,7 @@ pub fn release(version: u32, kinds: &[&str]) -> ReleaseWish {
             .map(|k| (kind(k), format!("run {k}")))
             .collect(),
         files: vec![],
+        app_json: AppJson::default(),
         created_at: Micros(0),
     }
 }
@@ -65,6 +69,7 @@ impl Node {
             observed: Observed::default(),
             now: Micros(1_000_000_000_000),
             notes: vec![],
+            app_json: AppJson::default(),
             next: 0,
         }
     }
@@ -130,6 +135,7 @@ impl Node {
                 format!("drain {} {}s", of(dyno), deadline.as_secs())
             }
             Action::Stop { dyno } => format!("stop {}", of(dyno)),
+            Action::Replace { dyno } => format!("replace {}", of(dyno)),
             Action::Kill { dyno } => format!("kill {}", of(dyno)),
             Action::Promote { version, .. } => format!("promote v{version}"),
             Action::Abandon { version, .. } => format!("abandon v{version}"),
@@ -151,6 +157,7 @@ impl Node {
                     self.tell(Event::CertsSent { certs, version });
                 }
                 Action::Stop { dyno } => self.tell(Event::StopOrdered { dyno }),
+                Action::Replace { dyno } => self.tell(Event::ReplaceOrdered { dyno }),
                 Action::Kill { dyno } => self.tell(Event::KillOrdered { dyno }),
                 Action::Promote { app, version } => {
                     self.tell(Event::PromoteOrdered { app, version })
@@ -181,6 +188,7 @@ impl Node {
             started_at: self.now,
             oneoff: !matches!(name.kind.as_str(), "web" | "worker" | "clock"),
             quota: Default::default(),
+            care: self.app_json.care_of(&name.kind),
             name,
         }
     }
@@ -202,9 +210,21 @@ impl Node {
             .id
     }
 
-    /// It runs and, if web, answers.
+    /// A check of it was made.
+    pub fn checked(&mut self, dyno: DynoId, check: usize, outcome: Result<(), &str>) {
+        self.tell(Event::Checked {
+            dyno,
+            check,
+            outcome: outcome.map_err(str::to_owned),
+        });
+    }
+
+    /// It runs and, if web, answers; all its checks pass.
     pub fn up(&mut self, dyno: DynoId) {
         self.tell(Event::Running { dyno, pid: 7 });
+        for check in 0..self.observed.dynos[&dyno].standings.len() {
+            self.checked(dyno, check, Ok(()));
+        }
         if self.observed.dynos[&dyno].takes_requests() {
             self.tell(Event::Answering { dyno });
         }

@@ -1,5 +1,6 @@
 //! The agent's loop: apply, check, plan, act. Actions may vanish or fail; the agent may be lost at any time.
 
+use crate::health::*;
 use crate::world::*;
 use hokku_core::{
     action::Action,
@@ -7,7 +8,7 @@ use hokku_core::{
     desired::Desired,
     event::Event,
     limits,
-    observed::{DynoState, Observed},
+    observed::{DynoState, Observed, Standing},
     plan::plan,
 };
 use hokku_model::{AppId, DynoId, DynoName, Micros, dyno::DynoRecord};
@@ -55,10 +56,12 @@ impl World {
             });
             if web && answered {
                 let late = self.dice.below(3);
-                self.at(
-                    late,
-                    Happening::Tell(self.lives, Event::Answering { dyno: id }),
-                );
+                for event in self.up_by(id) {
+                    self.at(late, Happening::Tell(self.lives, event));
+                }
+                for check in 1..3 {
+                    self.at(late + 1, Happening::Probe(self.lives, id, check));
+                }
             } else if web {
                 self.at(120, Happening::GiveUp(self.lives, id));
             }
@@ -196,6 +199,7 @@ impl World {
             }
             Action::Stop { dyno } => self.stop(dyno),
             Action::Kill { dyno } => self.kill(dyno),
+            Action::Replace { dyno } => self.replace(dyno),
             Action::Promote { app, version } => self.order_end(app, version, true),
             Action::Abandon {
                 app,
@@ -271,6 +275,7 @@ impl World {
             started_at: now,
             oneoff: false,
             quota: Default::default(),
+            care: self.care(app, version, web),
         };
         self.spawn(record);
     }
@@ -288,6 +293,7 @@ impl World {
             term: None,
             ignores_term: !calm && self.dice.chance(15),
             hangs: false,
+            ill: BTreeMap::new(),
             asked: false,
             left: Micros(0),
             drain: None,
@@ -338,6 +344,26 @@ impl World {
                 self.at(late, Happening::Gone(dyno, 15));
             }
         }
+    }
+
+    /// Only what fails its liveness check may be replaced, and only if it is current.
+    fn replace(&mut self, dyno: DynoId) {
+        let known = self
+            .agent
+            .as_ref()
+            .and_then(|a| a.observed.dynos.get(&dyno));
+        let Some(d) = known else {
+            return self.fail(format!("cured-unknown: {dyno}"));
+        };
+        let bad = matches!(d.standings.get(LIVENESS), Some(Standing::Bad { .. }));
+        if !bad || !d.serves() {
+            let text = format!("cured-healthy: {} v{}", d.record.name, d.record.version);
+            return self.fail(text);
+        }
+        if let Some(p) = self.procs.get_mut(&dyno) {
+            p.asked = true;
+        }
+        self.apply(&[Event::ReplaceOrdered { dyno }]);
     }
 
     fn kill(&mut self, dyno: DynoId) {

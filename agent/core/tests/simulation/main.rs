@@ -5,6 +5,8 @@
 
 mod agent;
 mod dice;
+mod health;
+mod health_mutants;
 mod mutants;
 mod node;
 mod people;

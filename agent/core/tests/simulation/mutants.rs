@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 const LIVES: u64 = 300;
 
 /// The fault must be noticed, and first by one of these invariants.
-fn noticed(mutant: Mutant, by: &[&str]) {
+pub fn noticed(mutant: Mutant, by: &[&str]) {
     for seed in 0..LIVES {
         if let Some(wrong) = World::new(seed, Some(mutant)).live() {
             let name = wrong.split(':').next().unwrap_or_default();
@@ -32,7 +32,7 @@ fn noticed(mutant: Mutant, by: &[&str]) {
 }
 
 /// The fault must be noticed by this invariant alone.
-fn noticed_by(only: &'static str, mutant: Mutant) {
+pub fn noticed_by(only: &'static str, mutant: Mutant) {
     let found = (0..LIVES).any(|seed| {
         let mut w = World::new(seed, Some(mutant));
         w.only = Some(only);
@@ -41,12 +41,12 @@ fn noticed_by(only: &'static str, mutant: Mutant) {
     assert!(found, "{LIVES} lives and {only} did not notice");
 }
 
-fn add(p: &mut Plan, now: Micros, action: Action) {
+pub fn add(p: &mut Plan, now: Micros, action: Action) {
     p.actions.push((action, "a fault".into()));
     p.wake_at.get_or_insert(now.plus(limits::PLAN_AGAIN));
 }
 
-fn tables(p: &mut Plan) -> impl Iterator<Item = &mut RouteTable> {
+pub fn tables(p: &mut Plan) -> impl Iterator<Item = &mut RouteTable> {
     p.actions.iter_mut().filter_map(|(a, _)| match a {
         Action::Route { table } => Some(table),
         _ => None,

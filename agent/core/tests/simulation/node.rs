@@ -1,5 +1,6 @@
 //! The processes and the router of the node.
 
+use crate::health::*;
 use crate::world::*;
 use hokku_core::event::Event;
 use hokku_model::{
@@ -65,6 +66,15 @@ impl World {
             _ => {}
         }
         if web {
+            if quality == Quality::FailsItsCheck {
+                for late in [2, 4] {
+                    self.at(late, Happening::Probe(self.lives, dyno, STARTUP));
+                }
+                if let Some(p) = self.procs.get_mut(&dyno) {
+                    p.ill.insert(STARTUP, now);
+                }
+                return;
+            }
             let hangs = quality == Quality::NeverListens || (!calm && self.dice.chance(2));
             if let Some(p) = self.procs.get_mut(&dyno) {
                 p.hangs = hangs;
@@ -90,7 +100,9 @@ impl World {
             && p.ended.is_none()
         {
             p.answered = Some(now);
-            self.tell(Event::Answering { dyno });
+            for event in self.up_by(dyno) {
+                self.tell(event);
+            }
         }
     }
 

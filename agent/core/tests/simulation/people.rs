@@ -54,6 +54,11 @@ impl World {
         for app in apps {
             self.change(app, |a| a.wish.maintenance = false);
         }
+        let ill = self.procs.values().filter(|p| !p.ill.is_empty());
+        let ill: Vec<DynoId> = ill.map(|p| p.record.id).collect();
+        for dyno in ill {
+            self.recover(dyno);
+        }
         self.router_back();
         self.connect();
     }
@@ -64,7 +69,8 @@ impl World {
         }
         let again = 1 + self.dice.below(240);
         self.at(again, Happening::Fault);
-        match self.dice.below(4) {
+        match self.dice.below(6) {
+            4.. => self.illness(),
             0 => self.agent_dies(),
             1 => self.router_dies(),
             2 => {
@@ -135,7 +141,8 @@ impl World {
             0..58 => Quality::Good,
             58..72 => Quality::CrashesAtBoot,
             72..80 => Quality::NeverListens,
-            80..95 => Quality::Flaky,
+            80..91 => Quality::Flaky,
+            91..95 => Quality::FailsItsCheck,
             _ => Quality::WontStart,
         };
         let mut shown = (0, drawn);
@@ -156,6 +163,7 @@ impl World {
                     .map(|k| (kind(k), format!("run {k}")))
                     .collect(),
                 files: vec![],
+                app_json: Default::default(),
                 created_at: now,
             });
             shown = (version, quality);
@@ -241,6 +249,7 @@ impl World {
             started_at: self.now,
             oneoff: true,
             quota: Default::default(),
+            care: Default::default(),
         };
         self.spawn(record);
     }

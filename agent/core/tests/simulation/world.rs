@@ -41,6 +41,10 @@ pub enum Happening {
     Answer(DynoId),
     GiveUp(u64, DynoId),
     Crash(DynoId),
+    /// One more try of a check of the dyno, by the agent of this life.
+    Probe(u64, DynoId, usize),
+    /// It passes its checks again.
+    Recover(DynoId),
     Gone(DynoId, i32),
     // The router, by the connection the message was sent on.
     Table(u64, RouteTable),
@@ -62,6 +66,8 @@ pub enum Quality {
     NeverListens,
     Flaky,
     WontStart,
+    /// Answers, and fails its startup check.
+    FailsItsCheck,
 }
 
 pub struct App {
@@ -82,6 +88,8 @@ pub struct Proc {
     pub term: Option<Micros>,
     pub ignores_term: bool,
     pub hangs: bool,
+    /// Its checks that fail now, and since when.
+    pub ill: BTreeMap<usize, Micros>,
     pub asked: bool,
     /// When it was last taken out of the router's table.
     pub left: Micros,
@@ -288,6 +296,8 @@ impl World {
             Happening::Answer(d) => self.answer(d),
             Happening::GiveUp(life, d) => self.give_up(life, d),
             Happening::Crash(d) => self.crash(d),
+            Happening::Probe(life, d, check) => self.probe(life, d, check),
+            Happening::Recover(d) => self.recover(d),
             Happening::Gone(d, signal) => self.gone(d, signal),
             Happening::Table(c, t) => self.take_table(c, t),
             Happening::Certs(c, certs, version) => self.take_certs(c, certs, version),

@@ -5,6 +5,7 @@ use super::{
     fault::{Fault, Result},
     input::Input,
     link::To,
+    view::time,
 };
 use crate::{
     control::{Command, DynoView, OneoffOrder},
@@ -16,7 +17,7 @@ use axum::{
 };
 use hokku_model::{
     DynoId, DynoName, ProcessType,
-    api::{Dyno, RunDyno},
+    api::{Dyno, RunDyno, Why},
     app::App,
 };
 use http::StatusCode;
@@ -49,6 +50,28 @@ pub(super) async fn show(
     let dyno = find(&state, &app, &which).await?;
     let mut shown = state.view_dynos(&app, &dyno[..1]).await;
     shown.pop().map(Json).ok_or_else(|| missing(&app, &which))
+}
+
+pub(super) async fn why(
+    State(state): State<ApiState>,
+    Path((app, which)): Path<(String, String)>,
+) -> Result<Json<Vec<Why>>> {
+    let app = state.ops.find_app(&app).await?;
+    let name: DynoName = which.parse().map_err(|_| missing(&app, &which))?;
+    let said = state.control.why(app.id, name.clone()).await;
+    let shown = said.into_iter().map(|w| Why {
+        name: name.to_string(),
+        id: w.dyno.map(|d| d.to_string()),
+        release: w.version,
+        state: w.state.to_owned(),
+        since: w.since.map(time),
+        because: w.because,
+        waits_for: w.waits_for,
+        next: w.next,
+        next_at: w.at.map(time),
+        checks: w.checks,
+    });
+    Ok(Json(shown.collect()))
 }
 
 pub(super) async fn run(

@@ -139,6 +139,7 @@ fn processes() -> Router<ApiState> {
             "/apps/{app}/dynos/{dyno}",
             get(dyno::show).delete(dyno::restart),
         )
+        .route("/hokku/apps/{app}/dynos/{dyno}/why", get(dyno::why))
         .route("/apps/{app}/dynos/{dyno}/actions/stop", post(dyno::stop))
         .route("/apps/{app}/formations/{type}", delete(dyno::restart_type))
         .route(

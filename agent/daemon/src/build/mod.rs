@@ -16,7 +16,9 @@ use anyhow::Context;
 use bytes::Bytes;
 use folder::Folder;
 use hokku_buildpacks::order::{Failure, Outcome};
-use hokku_model::{AppId, AppName, BuildId, release::Slug, said::Said, shim::Isolation};
+use hokku_model::{
+    AppId, AppName, BuildId, health::AppJson, release::Slug, said::Said, shim::Isolation,
+};
 use mask::Mask;
 use std::{
     collections::BTreeMap,
@@ -50,6 +52,8 @@ pub struct BuildOrder {
     pub buildpacks: Vec<String>,
     /// What the source's `hokku.toml` says of requests.
     pub routing: Said,
+    /// What the source's `app.json` says of its dynos.
+    pub app_json: AppJson,
 }
 
 /// A build that succeeded.
@@ -172,6 +176,7 @@ impl Builder {
             commit: order.commit.clone(),
             buildpacks: outcome.buildpacks,
             routing: order.routing.clone(),
+            app_json: order.app_json.clone(),
         };
         Ok(Built { slug, timings })
     }

@@ -38,9 +38,13 @@ impl Control {
                 self.apply(&Event::DrainOrdered { dyno, deadline });
             }
             Action::Stop { dyno } => {
-                self.hands.supervisor.signal(dyno, libc::SIGTERM);
+                let dynos = &self.observed.dynos;
+                let signal = dynos.get(&dyno).map(|d| d.record.care.signal());
+                let signal = signal.unwrap_or(libc::SIGTERM);
+                self.hands.supervisor.stop(dyno, signal);
                 self.apply(&Event::StopOrdered { dyno });
             }
+            Action::Replace { dyno } => self.apply(&Event::ReplaceOrdered { dyno }),
             Action::Kill { dyno } => {
                 if self.hands.supervisor.kill(dyno) {
                     self.apply(&Event::KillOrdered { dyno });
@@ -60,7 +64,7 @@ impl Control {
                         tracing::error!(%app, version, "the release can't be promoted, trying again: {e}");
                         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
                         let _ = events
-                            .send(Internal::Event(Event::EndFailed { app, version }))
+                            .send(Internal::Event(Box::new(Event::EndFailed { app, version })))
                             .await;
                     }
                 });
@@ -83,7 +87,7 @@ impl Control {
                         tracing::error!(%app, version, "the release can't be abandoned, trying again: {e}");
                         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
                         let _ = events
-                            .send(Internal::Event(Event::EndFailed { app, version }))
+                            .send(Internal::Event(Box::new(Event::EndFailed { app, version })))
                             .await;
                     }
                 });
@@ -116,6 +120,7 @@ impl Control {
             started_at: Micros::now(),
             oneoff: false,
             quota: wish.quotas.get(&name.kind).cloned().unwrap_or_default(),
+            care: release.app_json.care_of(&name.kind),
             name,
         };
         self.apply(&Event::Ordered {
@@ -140,7 +145,7 @@ impl Control {
                         dyno,
                         error: format!("{e:#}"),
                     };
-                    let _ = events.send(Internal::Event(event)).await;
+                    let _ = events.send(Internal::Event(Box::new(event))).await;
                 }
             }
         });

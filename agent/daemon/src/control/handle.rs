@@ -1,7 +1,8 @@
 //! What other rooms can ask of the loop.
 
 use bytes::Bytes;
-use hokku_model::{AppId, DynoId, dyno::DynoRecord};
+use hokku_core::plan::why::Why;
+use hokku_model::{AppId, DynoId, DynoName, dyno::DynoRecord};
 use std::{collections::BTreeMap, path::PathBuf};
 use tokio::sync::{mpsc, oneshot};
 
@@ -87,6 +88,8 @@ pub enum Order {
     Run(OneoffOrder, oneshot::Sender<Result<DynoRecord, String>>),
     /// See [`Handle::dynos`].
     Dynos(Option<AppId>, oneshot::Sender<Vec<DynoView>>),
+    /// See [`Handle::why`].
+    Why(AppId, DynoName, oneshot::Sender<Vec<Why>>),
     /// See [`Handle::stop`].
     Stop(DynoId),
     /// See [`Handle::serves`].
@@ -139,6 +142,13 @@ impl Handle {
     pub async fn dynos(&self, app: Option<AppId>) -> Vec<DynoView> {
         let (tx, rx) = oneshot::channel();
         let _ = self.orders.send(Order::Dynos(app, tx)).await;
+        rx.await.unwrap_or_default()
+    }
+
+    /// Why the dynos of this name stand as they do, and what comes next; at least one answer, unless the agent stops.
+    pub async fn why(&self, app: AppId, name: DynoName) -> Vec<Why> {
+        let (tx, rx) = oneshot::channel();
+        let _ = self.orders.send(Order::Why(app, name, tx)).await;
         rx.await.unwrap_or_default()
     }
 

@@ -104,7 +104,8 @@ impl Launch {
                 max_bytes: logs::rotate_at(hands.config.retain.logs),
             },
         };
-        let probe = record.port.map(|port| probe(&hands.config, &record, port));
+        let domain = app.domains.first().map(String::as_str);
+        let probe = probe(&hands.config, &record, domain, false);
         let spec = ShimSpec {
             dir: hands
                 .config
@@ -138,13 +139,26 @@ impl Launch {
     }
 }
 
-/// How to find out that a web dyno answers. The Host is the app's own: frameworks refuse others.
-pub(super) fn probe(config: &Config, record: &DynoRecord, port: u16) -> Probe {
-    Probe {
-        addr: ([127, 0, 0, 1], port).into(),
-        host: config.default_host(record.app_name.as_str()),
-        boot_limit: Duration::from_secs(config.boot_timeout),
+/// What the dyno is asked; nothing when there is nothing to ask. The Host is the app's first domain, or its default
+/// one: frameworks refuse others.
+pub(super) fn probe(
+    config: &Config,
+    record: &DynoRecord,
+    domain: Option<&str>,
+    up: bool,
+) -> Option<Probe> {
+    let checks = record.care.checks.clone();
+    if checks.is_empty() && (record.port.is_none() || up) {
+        return None;
     }
+    let host = domain.map(str::to_ascii_lowercase);
+    Some(Probe {
+        addr: record.port.map(|port| ([127, 0, 0, 1], port).into()),
+        up,
+        checks,
+        host: host.unwrap_or_else(|| config.default_host(record.app_name.as_str())),
+        boot_limit: Duration::from_secs(config.boot_timeout),
+    })
 }
 
 /// What the platform itself tells a process (Dev Center "Dyno Metadata").

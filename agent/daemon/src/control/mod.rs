@@ -7,6 +7,7 @@
 //! Where its tests are: the kernel's in `agent/core/tests/simulation.rs`, the loop's end to end in `tests/`.
 
 mod act;
+mod app_json;
 mod fence;
 mod files;
 mod handle;
@@ -32,7 +33,12 @@ use crate::{
     sys::{detect::Walls, fence::Fence},
 };
 use hokku_core::{
-    action::Plan, desired::Desired, event::Event, limits::Waits, observed::Observed, plan::plan,
+    action::Plan,
+    desired::Desired,
+    event::Event,
+    limits::Waits,
+    observed::Observed,
+    plan::{plan, why},
 };
 use hokku_model::{AppId, DynoId, Micros, cert::Served, dyno::DynoRecord, route::RouterReport};
 use std::{
@@ -106,7 +112,7 @@ pub struct Control {
 /// What tasks of the loop report.
 pub(crate) enum Internal {
     /// Something happened.
-    Event(Event),
+    Event(Box<Event>),
     /// A push has its slug: another app's build may start.
     Built(AppId),
     /// A push ended: the next one of the app may start.
@@ -198,14 +204,14 @@ impl Control {
             let runs = found.state == AdoptedState::Running;
             count += usize::from(runs);
             let routed = routed.contains(&dyno);
-            if !routed
-                && runs
-                && !found.stopping
-                && let Some(port) = record.port
-            {
-                self.hands
-                    .supervisor
-                    .probe(record.id, launch::probe(&self.hands.config, &record, port));
+            // One that is up is asked only by its checks.
+            let up = routed || record.port.is_none();
+            if runs && !found.stopping {
+                let wish = self.desired.apps.get(&record.app);
+                let domain = wish.and_then(|w| w.hosts.get(1)).map(String::as_str);
+                if let Some(probe) = launch::probe(&self.hands.config, &record, domain, up) {
+                    self.hands.supervisor.probe(record.id, probe);
+                }
             }
             self.apply(&Event::Adopted {
                 record,
@@ -294,6 +300,15 @@ impl Control {
                 Event::StartFailed { dyno, error }
             }
             Fact::Answering { dyno } => Event::Answering { dyno },
+            Fact::Checked {
+                dyno,
+                check,
+                outcome,
+            } => Event::Checked {
+                dyno,
+                check,
+                outcome,
+            },
             Fact::BootTimeout { dyno, listening } => Event::BootTimedOut { dyno, listening },
             Fact::OverMemory { dyno, used, soft } => return self.over_memory(dyno, used, soft),
             Fact::Exited { dyno, exit } => Event::Exited { dyno, exit },
@@ -331,7 +346,7 @@ impl Control {
     fn internal(&mut self, internal: Internal) {
         match internal {
             Internal::Event(event) => {
-                if let Event::StartFailed { dyno, error } = &event
+                if let Event::StartFailed { dyno, error } = &*event
                     && let Some(asker) = self.asked.remove(dyno)
                 {
                     let _ = asker.send(Err(error.clone()));
@@ -355,6 +370,11 @@ impl Control {
             }
             Order::Serves(app, version, answer) => {
                 let _ = answer.send(self.serves(app, version));
+            }
+            Order::Why(app, name, answer) => {
+                let now = Micros::now();
+                let said = why::why(&self.desired, &self.observed, app, &name, now);
+                let _ = answer.send(said);
             }
             Order::Stop(dyno) => self.apply(&Event::StopAsked { dyno }),
         }

@@ -72,6 +72,7 @@ impl Control {
             started_at: Micros::now(),
             oneoff: true,
             quota,
+            care: Default::default(),
         };
         let output = order.attach.then_some(Output::Attached { pty: order.pty });
         self.apply(&Event::Ordered {

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use hokku_model::{
     app::App,
+    health::AppJson,
     log::LogFilter,
     release::{Release, ReleaseStatus},
     route::RELEASE_PATH,
@@ -100,12 +101,30 @@ async fn run(
             return Err(Rejected::Said);
         }
     };
+    let app_json = match super::app_json::read(&source).await {
+        Ok((app_json, said)) => {
+            talk.say(said).await;
+            app_json
+        }
+        Err(text) => {
+            log(format!(
+                "Push of {} rejected: its app.json can't be used",
+                short(&order.commit)
+            ));
+            talk.say(format!(
+                "{text} !     Push rejected, app.json can't be used; nothing was changed.\n"
+            ))
+            .await;
+            return Err(Rejected::Said);
+        }
+    };
     talk.phase("checkout");
     crate::sys::fault::point("checked-out");
 
     let build = hands.ops.begin_build(&actor, app.id, &order.commit).await?;
     log(format!("Build started by user {}", order.user));
-    let ended = self::build(hands, order, talk, &app, build.id, source, routing).await;
+    let said = (routing, app_json);
+    let ended = self::build(hands, order, talk, &app, build.id, source, said).await;
     let built = match ended {
         Ok(built) => built,
         Err(message) => {
@@ -130,7 +149,8 @@ async fn run(
     // before the release is: the router is told of them with the promotion
     let roots = built.slug.routing.files_roots();
     if let Err(e) = files::lay(hands, app.id, &built.slug.digest, &roots).await {
-        let message = format!(" !     The files that the router is to serve can't be laid out: {e:#}");
+        let message =
+            format!(" !     The files that the router is to serve can't be laid out: {e:#}");
         hands.ops.end_build(build.id, Err(message.clone())).await?;
         talk.say(format!("{message}\n !     Push failed\n")).await;
         return Err(Rejected::Said);
@@ -240,7 +260,7 @@ async fn build(
     app: &App,
     build: hokku_model::BuildId,
     source: PathBuf,
-    routing: Said,
+    (routing, app_json): (Said, AppJson),
 ) -> Result<crate::build::Built, String> {
     let env = hands
         .ops
@@ -261,6 +281,7 @@ async fn build(
             env,
             buildpacks: app.buildpacks.clone(),
             routing,
+            app_json,
         },
         lines,
         cancel.clone(),

@@ -73,6 +73,7 @@ impl Control {
                     started_at: crashed.since,
                     oneoff: false,
                     quota: Default::default(),
+                    care: Default::default(),
                 };
                 views.push(DynoView {
                     record,

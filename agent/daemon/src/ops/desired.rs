@@ -6,6 +6,7 @@ use hokku_core::desired::{AppWish, Desired, ReleaseWish};
 use hokku_model::{
     AppId, Micros,
     app::App,
+    health::AppJson,
     release::{Release, ReleaseStatus, SlugDigest},
     route::Front,
     routing::Routing,
@@ -124,18 +125,22 @@ impl Ops {
                     return Ok(None);
                 };
                 let release = release::entry(tx, app.id, version)?.body;
-                let (slug, process_types, files) = match release.slug {
-                    Some(s) => {
-                        let files = s.routing.files_roots();
-                        (Some(s.digest), s.process_types, files)
-                    }
-                    None => (None, BTreeMap::new(), Vec::new()),
+                let Some(slug) = release.slug else {
+                    return Ok(Some(ReleaseWish {
+                        version,
+                        slug: None,
+                        process_types: BTreeMap::new(),
+                        files: Vec::new(),
+                        app_json: AppJson::default(),
+                        created_at: release.created_at,
+                    }));
                 };
                 Ok(Some(ReleaseWish {
                     version,
-                    slug,
-                    process_types,
-                    files,
+                    files: slug.routing.files_roots(),
+                    slug: Some(slug.digest),
+                    process_types: slug.process_types,
+                    app_json: slug.app_json,
                     created_at: release.created_at,
                 }))
             };

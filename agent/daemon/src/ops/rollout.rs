@@ -2,6 +2,7 @@
 
 use super::{Actor, Ops, OpsError, Result, app, config, release};
 use crate::store::Tx;
+use hokku_core::parse::app_json::first_quantities;
 use hokku_model::{
     AppId, DynoName, Micros, ProcessType,
     app::App,
@@ -49,6 +50,13 @@ impl Ops {
                 let id = app.body.id;
                 tx.delete(&release::swept_kind(id), slug.digest.as_str())?;
                 let types = &slug.process_types;
+                // As Heroku, which reads the file when an app is made.
+                let served = |r: &Release| r.slug.is_some() && r.status == ReleaseStatus::Succeeded;
+                if !release::all(tx, app.body.id)?.iter().any(served) {
+                    for (kind, n) in first_quantities(&slug.app_json, types) {
+                        app.body.formation.entry(kind.clone()).or_insert(n);
+                    }
+                }
                 if types.contains_key(&ProcessType::web()) {
                     app.body.formation.entry(ProcessType::web()).or_insert(1);
                 }

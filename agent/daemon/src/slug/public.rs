@@ -45,7 +45,9 @@ pub(super) fn publish(
     root: &str,
 ) -> anyhow::Result<String> {
     let path = laid_out(app, digest, root).with_context(|| {
-        format!("{root:?} is no folder inside the release: expected a path such as public or web/dist")
+        format!(
+            "{root:?} is no folder inside the release: expected a path such as public or web/dist"
+        )
     })?;
     let name = path.rsplit('/').next().unwrap_or_default().to_owned();
     let shown = || format!("can't lay out {root} of the slug {digest} for the router");

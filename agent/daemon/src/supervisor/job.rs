@@ -1,6 +1,6 @@
 //! The task that owns one dyno: a mailbox, a connection to its shim, a probe. No policy.
 
-use super::{Fact, Probe, StartOrder, Supervisor, folder, meter, probe};
+use super::{Fact, Probe, StartOrder, Supervisor, first, folder, meter, watch::Watch};
 use crate::sys::{
     process::Process,
     shim::{self, FrameReceiver, FrameSender, Gone, ShimConn},
@@ -9,6 +9,7 @@ use hokku_model::{DynoId, dyno::Exit, limits::Quota, shim::Frame};
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
+    task::JoinSet,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 
@@ -31,6 +32,8 @@ const CLEAN_UP: Duration = Duration::from_secs(60);
 /// What others ask of a dyno.
 #[derive(Debug)]
 pub enum Order {
+    /// To all processes, to end them.
+    Stop(i32),
     /// To all processes.
     Signal(i32),
     /// To all processes, and then to the shim.
@@ -151,6 +154,9 @@ impl Job {
             tx, rx, process, ..
         } = conn;
         let (mut tx, mut rx): (FrameSender, FrameReceiver) = (tx, rx);
+        // Ends with this dyno's life.
+        let mut watch = JoinSet::new();
+        let asked = asked.and_then(|p| self.ask(p, &mut watch));
         let mut asked = asked.map(Asked::now);
         let mut probing: Option<Probing> = asked.as_ref().map(Asked::start);
         let mut answered = false;
@@ -169,7 +175,7 @@ impl Job {
                             continue;
                         }
                         match &asked {
-                            Some(a) if answered && ports.contains(&a.probe.addr.port()) => self.answers().await,
+                            Some(a) if answered && a.is_among(&ports) => self.answers(a, &mut watch).await,
                             // somebody else answered on the dyno's port
                             Some(a) if answered => probing = Some(a.start_later()),
                             _ => self.timed_out(ports).await,
@@ -181,17 +187,20 @@ impl Job {
                 },
                 () = process.gone() => break self.last_frame(&mut rx).await,
                 Some(order) = self.mailbox.recv() => match order {
+                    Order::Stop(n) => {
+                        folder::mark_stopping(&self.owner.folder(self.dyno));
+                        send(&mut tx, &Frame::Signal(n)).await;
+                    }
                     Order::Signal(n) => {
-                        if n == libc::SIGTERM {
-                            folder::mark_stopping(&self.owner.folder(self.dyno));
-                        }
                         send(&mut tx, &Frame::Signal(n)).await;
                     }
                     Order::Kill => {
                         send(&mut tx, &Frame::Kill).await;
                         kill_by.get_or_insert(Instant::now() + KILL);
                     }
-                    Order::Probe(p) => probing = Some(asked.insert(Asked::now(p)).start()),
+                    Order::Probe(p) => if let Some(p) = self.ask(p, &mut watch) {
+                        probing = Some(asked.insert(Asked::now(p)).start());
+                    },
                     Order::Listening(answer) => {
                         waiting.push(answer);
                         send(&mut tx, &Frame::AskListening).await;
@@ -206,8 +215,8 @@ impl Job {
                 }
                 () = until(ports_by) => {
                     ports_by = None;
-                    if answered {
-                        self.answers().await;
+                    if let Some(a) = asked.as_ref().filter(|_| answered) {
+                        self.answers(a, &mut watch).await;
                     } else {
                         self.timed_out(Vec::new()).await;
                     }
@@ -220,9 +229,29 @@ impl Job {
         }
     }
 
-    async fn answers(&self) {
+    /// Gives the probe back when its first answer is to be awaited; otherwise its checks begin.
+    fn ask(&self, probe: Probe, watch: &mut JoinSet<()>) -> Option<Probe> {
+        watch.abort_all();
+        if probe.asks_first() {
+            return Some(probe);
+        }
+        self.watch(probe, watch);
+        None
+    }
+
+    fn watch(&self, probe: Probe, watch: &mut JoinSet<()>) {
+        if !probe.checks.is_empty() {
+            watch.spawn(Watch::new(self.owner.clone(), self.dyno, probe).run());
+        }
+    }
+
+    /// It gave its first answer: its checks begin.
+    async fn answers(&self, asked: &Asked, watch: &mut JoinSet<()>) {
         let dyno = self.dyno;
-        self.owner.report(Fact::Answering { dyno }).await;
+        if !asked.probe.gated() {
+            self.owner.report(Fact::Answering { dyno }).await;
+        }
+        self.watch(asked.probe.clone(), watch);
     }
 
     async fn timed_out(&self, listening: Vec<u16>) {
@@ -273,9 +302,14 @@ impl Asked {
         Asked { probe, by }
     }
 
+    fn is_among(&self, ports: &[u16]) -> bool {
+        let addr = self.probe.addr;
+        addr.is_none_or(|a| ports.contains(&a.port()))
+    }
+
     fn start(&self) -> Probing {
         let (probe, by) = (self.probe.clone(), self.by);
-        Box::pin(async move { timeout_at(by, probe::answer(&probe)).await.is_ok() })
+        Box::pin(async move { timeout_at(by, first::answer(&probe)).await.is_ok() })
     }
 
     /// Once more, after a pause.

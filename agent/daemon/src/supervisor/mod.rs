@@ -1,18 +1,21 @@
 //! The supervisor: owns the dynos of this node.
 //!
-//! What it does: starts a shim for each order, passes signals on, asks a web dyno for its first answer, notices ends at
-//! once, reports all that as facts, and finds the dynos again after a restart of the agent.
+//! What it does: starts a shim for each order, passes signals on, asks a web dyno for its first answer, makes
+//! health checks, notices ends at once, reports all that as facts, and finds the dynos again after a restart of the agent.
 //! What it never does: decide when something starts, stops or is killed; restart anything; touch routes or releases.
 //! Who calls it: `control` (orders), `api` through the loop's handle (`attach`). Facts go out through the channel that
 //! `run` made.
 //! Where its tests are: `tests.rs` here, with real shims and processes.
 
+mod first;
 mod folder;
 mod job;
 mod meter;
 mod probe;
+mod refusal;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use crate::sys::{
     cgroup::{self, Kind},
@@ -22,6 +25,7 @@ use anyhow::{Context, bail};
 use hokku_model::{
     DynoId,
     dyno::{DynoRecord, Exit},
+    health::{Ask, Check, Purpose},
     limits::Quota,
     shim::ShimSpec,
 };
@@ -55,15 +59,35 @@ pub struct StartOrder {
     pub probe: Option<Probe>,
 }
 
-/// A question to a web dyno.
+/// What a dyno is asked, and how.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// Where it is to listen.
-    pub addr: SocketAddr,
+    /// Where it is to listen; `None` when it is no web dyno.
+    pub addr: Option<SocketAddr>,
+    /// It counts as up already, as one that is adopted with traffic: the checks of its start are left out.
+    pub up: bool,
+    /// Its health checks.
+    pub checks: Vec<Check>,
     /// The `Host` header: a name that leads to the app, or frameworks refuse to answer.
     pub host: String,
     /// How long it may take to give its first answer.
     pub boot_limit: Duration,
+}
+
+impl Probe {
+    /// Is its first answer awaited before its checks begin? Not when a check of its start asks the same port.
+    fn asks_first(&self) -> bool {
+        let asks = |c: &Check| {
+            let kind = matches!(c.ask, Ask::Http { .. } | Ask::Tcp | Ask::Listening);
+            kind && c.port.is_none() && c.gates() && c.purpose == Purpose::Startup
+        };
+        self.addr.is_some() && !self.up && !self.checks.iter().any(asks)
+    }
+
+    /// Has a check to pass before it is up?
+    fn gated(&self) -> bool {
+        self.checks.iter().any(Check::gates)
+    }
 }
 
 /// What happened.
@@ -83,7 +107,16 @@ pub enum Fact {
         /// Why, in words.
         error: String,
     },
-    /// A probed dyno gave its first answer.
+    /// A health check was made. Passes are told only when they are news.
+    Checked {
+        /// Which.
+        dyno: DynoId,
+        /// The check's place in [`Probe::checks`].
+        check: usize,
+        /// What was wrong, in sentences.
+        outcome: Result<(), String>,
+    },
+    /// A probed dyno without checks that have to pass for its start gave its first answer.
     Answering {
         /// Which.
         dyno: DynoId,
@@ -235,6 +268,11 @@ impl Supervisor {
         }
     }
 
+    /// Asks a dyno to end by this signal to every process, and keeps on disk that it was asked.
+    pub fn stop(&self, dyno: DynoId, signal: i32) {
+        self.order(dyno, Order::Stop(signal));
+    }
+
     /// Sends a signal to every process of the dyno.
     pub fn signal(&self, dyno: DynoId, signal: i32) {
         self.order(dyno, Order::Signal(signal));
@@ -327,7 +365,11 @@ impl Supervisor {
             }
             // the kernel counts all of an app's processes together: room for its other dynos, and for those that
             // replace them
-            None => limits.pids = order.record.quota.pids.map(|n| n.saturating_mul(SIBLINGS)),
+            None => {
+                if let Some(n) = order.record.quota.pids {
+                    limits.pids = Some(n.saturating_mul(SIBLINGS));
+                }
+            }
         }
         shim::spawn(&self.inner.shim_exe, &order.spec).await
     }

@@ -1,132 +1,218 @@
-//! Asking a web dyno for its first answer.
-//!
-//! A connection alone proves little: gunicorn listens before its workers have booted. So a request is made, and the
-//! first byte of any answer counts, whatever the status: a redirect, a 400 for an unknown host and a 500 are answers.
+//! Making one health check: HTTP, TCP, ports of the dyno, uptime. What follows from it is decided elsewhere.
 
-use super::Probe;
-use std::{io, time::Duration};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{sleep, timeout},
-};
+use super::refusal::{Answer, Asked, judge};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use std::{net::SocketAddr, time::Duration};
+use tokio::{net::TcpStream, time::timeout};
 
-/// The wait after the first try; each further one is half as long again.
-const FIRST_WAIT: Duration = Duration::from_millis(5);
+/// Bytes of an answer that are read for what it says.
+const MOST_OF_A_BODY: usize = 1 << 20;
 
-/// The longest wait between tries.
-const LONGEST_WAIT: Duration = Duration::from_millis(100);
-
-/// After this long without a byte on an open connection the dyno counts as answering: its first page is slow.
-const SLOW: Duration = Duration::from_secs(10);
-
-/// Comes back when the dyno answers. The boot limit is the caller's.
-pub async fn answer(probe: &Probe) {
-    answer_slow(probe, SLOW).await;
+/// How a check went.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Well.
+    Passed,
+    /// Not well: why, in sentences.
+    Failed(String),
+    /// Nobody is there yet to be asked.
+    Unheard(String),
 }
 
-async fn answer_slow(probe: &Probe, slow: Duration) {
-    let mut wait = FIRST_WAIT;
-    while !matches!(ask(probe, slow).await, Ok(true)) {
-        sleep(wait).await;
-        wait = (wait * 3 / 2).min(LONGEST_WAIT);
-    }
-}
-
-/// How long the rest of a probe's answer is listened to.
-const LONGEST_END: Duration = Duration::from_secs(5);
-
-/// Bytes of it that are listened to.
-const MOST_OF_AN_ANSWER: u64 = 4 << 20;
-
-/// One request. False when the connection was closed without a byte.
-async fn ask(probe: &Probe, slow: Duration) -> io::Result<bool> {
-    let mut s = TcpStream::connect(probe.addr).await?;
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: {}\r\nUser-Agent: hokku-probe\r\nAccept: */*\r\nX-Forwarded-Proto: https\r\n\
-         Connection: close\r\n\r\n",
-        probe.host
-    );
-    s.write_all(request.as_bytes()).await?;
-    let mut byte = [0];
-    match timeout(slow, s.read(&mut byte)).await {
-        Ok(r) => {
-            let answered = r? > 0;
-            if answered {
-                tokio::spawn(listen_to_the_end(s));
+/// Asks over HTTP.
+pub async fn http(addr: SocketAddr, asked: &Asked<'_>, limit: Duration) -> Verdict {
+    let asking = async {
+        let stream = match TcpStream::connect(addr).await {
+            Ok(s) => s,
+            Err(e) => return Verdict::Unheard(refused(addr, &e).await),
+        };
+        match exchange(stream, asked).await {
+            Ok(verdict) => verdict,
+            // as a server whose workers are not there yet
+            Err(e) if e.is_incomplete_message() || e.is_canceled() || e.is_closed() => {
+                Verdict::Unheard(format!(
+                    "The connection to port {} was closed without an answer.",
+                    addr.port()
+                ))
             }
-            Ok(answered)
+            Err(e) => Verdict::Failed(format!(
+                "GET {} on port {} was not answered as HTTP: {e}.",
+                asked.path,
+                addr.port()
+            )),
         }
-        // silent; that somebody still listens is seen by another connection
-        Err(_) => TcpStream::connect(probe.addr).await.map(|_| true),
+    };
+    timeout(limit, asking).await.unwrap_or_else(|_| {
+        Verdict::Failed(format!(
+            "GET {} with Host: {} was not answered within {} s.",
+            asked.path,
+            asked.host,
+            limit.as_secs_f64()
+        ))
+    })
+}
+
+async fn exchange(stream: TcpStream, asked: &Asked<'_>) -> hyper::Result<Verdict> {
+    let (mut sender, conn) = hyper::client::conn::http1::Builder::new()
+        .title_case_headers(true)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    let conn = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(conn));
+    let mut request = hyper::Request::get(asked.path)
+        .header("host", asked.host)
+        .header("user-agent", "hokku-probe")
+        .header("accept", "*/*")
+        .header("x-forwarded-proto", "https")
+        .header("x-forwarded-port", "443")
+        .header("connection", "close");
+    for (name, value) in asked.headers {
+        if !name.eq_ignore_ascii_case("host") {
+            request = request.header(name, value);
+        }
+    }
+    let request = match request.body(Empty::<bytes::Bytes>::new()) {
+        Ok(r) => r,
+        Err(e) => return Ok(Verdict::Failed(format!("The check can't be sent: {e}."))),
+    };
+    let answer = sender.send_request(request).await?;
+    let status = answer.status().as_u16();
+    let location = answer
+        .headers()
+        .get("location")
+        .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+    // A body that is longer, or breaks off, is judged without it.
+    let body = Limited::new(answer.into_body(), MOST_OF_A_BODY)
+        .collect()
+        .await;
+    let body = body.map(|b| b.to_bytes()).unwrap_or_default();
+    drop(conn);
+    let answer = Answer {
+        status,
+        location: location.as_deref(),
+        body: &String::from_utf8_lossy(&body),
+    };
+    Ok(match judge(asked, &answer) {
+        Ok(()) => Verdict::Passed,
+        Err(text) => Verdict::Failed(text),
+    })
+}
+
+/// Connects, and no more.
+pub async fn tcp(addr: SocketAddr, limit: Duration) -> Verdict {
+    match timeout(limit, TcpStream::connect(addr)).await {
+        Ok(Ok(_)) => Verdict::Passed,
+        Ok(Err(e)) => Verdict::Unheard(refused(addr, &e).await),
+        Err(_) => Verdict::Failed(format!(
+            "Port {} took no connection within {} s.",
+            addr.port(),
+            limit.as_secs_f64()
+        )),
     }
 }
 
-/// Takes the rest of the answer: closed in the middle of it, the app would log a broken connection at each start.
-async fn listen_to_the_end(s: TcpStream) {
-    let _ = timeout(
-        LONGEST_END,
-        tokio::io::copy(&mut s.take(MOST_OF_AN_ANSWER), &mut tokio::io::sink()),
-    )
-    .await;
+/// Why nobody could be reached.
+async fn refused(addr: SocketAddr, e: &std::io::Error) -> String {
+    let port = addr.port();
+    let six = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port));
+    if TcpStream::connect(six).await.is_ok() {
+        return format!(
+            "It listens on port {port} for IPv6 only, and the router connects to 127.0.0.1: listen on 0.0.0.0:{port}, or on [::] for both."
+        );
+    }
+    match e.kind() {
+        std::io::ErrorKind::ConnectionRefused => {
+            format!("Nothing listens on 127.0.0.1:{port}.")
+        }
+        _ => format!("127.0.0.1:{port} can't be connected to: {e}."),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::{net::TcpListener, time::Instant};
+    use hokku_model::health::Ask;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
-    fn probe(addr: std::net::SocketAddr) -> Probe {
-        Probe {
-            addr,
-            host: "app.test".into(),
-            boot_limit: Duration::from_secs(60),
-        }
-    }
-
-    #[tokio::test]
-    async fn any_first_byte_counts_and_the_request_is_complete() {
+    async fn ask(answer: &'static str) -> (Verdict, String) {
         let l = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let p = probe(l.local_addr().unwrap());
+        let addr = l.local_addr().unwrap();
         let server = tokio::spawn(async move {
-            // as a server whose workers are not there yet
-            for _ in 0..3 {
-                drop(l.accept().await.unwrap());
-            }
             let (mut s, _) = l.accept().await.unwrap();
             let mut got = Vec::new();
             while !got.ends_with(b"\r\n\r\n") {
                 s.read_buf(&mut got).await.unwrap();
             }
-            s.write_all(b"H").await.unwrap();
+            s.write_all(answer.as_bytes()).await.unwrap();
             String::from_utf8(got).unwrap()
         });
-        answer(&p).await;
-        let got = server.await.unwrap();
-        assert!(
-            got.starts_with("GET / HTTP/1.1\r\nHost: app.test\r\n"),
-            "{got}"
-        );
-        for h in [
-            "X-Forwarded-Proto: https",
-            "User-Agent: hokku-probe",
-            "Connection: close",
-        ] {
-            assert!(got.contains(&format!("\r\n{h}\r\n")), "{h}");
+        let check = Ask::Http {
+            path: "/up?a=1".into(),
+            content: Some("fine".into()),
+            headers: vec![("X-Key".into(), "k".into())],
+        };
+        let asked = Asked::by(&check, "shop.test").unwrap();
+        let verdict = http(addr, &asked, Duration::from_secs(5)).await;
+        (verdict, server.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_request_as_the_router_sends_it_and_a_body_in_chunks() {
+        let (verdict, sent) = ask(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nfi\r\n2\r\nne\r\n0\r\n\r\n",
+        )
+        .await;
+        assert_eq!(verdict, Verdict::Passed);
+        assert!(sent.starts_with("GET /up?a=1 HTTP/1.1\r\n"), "{sent}");
+        for h in ["Host: shop.test", "X-Forwarded-Proto: https", "X-Key: k"] {
+            assert!(sent.contains(&format!("\r\n{h}\r\n")), "{sent}");
         }
     }
 
     #[tokio::test]
-    async fn a_silent_listener_answers_slowly() {
+    async fn no_answer_is_told_from_a_bad_one() {
+        let (verdict, _) = ask("").await;
+        assert!(matches!(verdict, Verdict::Unheard(_)), "{verdict:?}");
+        let (verdict, _) = ask("SSH-2.0-x\r\n").await;
+        assert!(
+            matches!(&verdict, Verdict::Failed(t) if t.contains("not answered as HTTP")),
+            "{verdict:?}"
+        );
         let l = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let p = probe(l.local_addr().unwrap());
-        let t = Instant::now();
-        let slow = Duration::from_millis(100);
-        // connections wait in the queue of the listener, which takes none
-        answer_slow(&p, slow).await;
-        assert!(t.elapsed() >= slow);
+        let addr = l.local_addr().unwrap();
+        assert_eq!(tcp(addr, Duration::from_secs(5)).await, Verdict::Passed);
+        let check = Ask::Http {
+            path: "/".into(),
+            content: None,
+            headers: vec![],
+        };
+        let asked = Asked::by(&check, "shop.test").unwrap();
+        let slow = http(addr, &asked, Duration::from_millis(50)).await;
+        assert!(
+            matches!(&slow, Verdict::Failed(t) if t.contains("within 0.05 s")),
+            "{slow:?}"
+        );
         drop(l);
-        let r = timeout(slow, answer_slow(&p, slow)).await;
-        assert!(r.is_err(), "nobody listens any more");
+        let gone = tcp(addr, Duration::from_secs(5)).await;
+        assert!(
+            matches!(&gone, Verdict::Unheard(t) if t.contains("Nothing listens")),
+            "{gone:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn one_that_listens_for_ipv6_only_is_told_so() {
+        let Ok(l) = TcpListener::bind("[::1]:0").await else {
+            return; // a host without IPv6
+        };
+        let addr = SocketAddr::from(([127, 0, 0, 1], l.local_addr().unwrap().port()));
+        let verdict = tcp(addr, Duration::from_secs(5)).await;
+        assert!(
+            matches!(&verdict, Verdict::Unheard(t) if t.contains("IPv6 only")),
+            "{verdict:?}"
+        );
     }
 }

@@ -82,6 +82,7 @@ impl Node {
                 started_at: Micros::now(),
                 oneoff: false,
                 quota: Default::default(),
+                care: Default::default(),
             },
             spec: ShimSpec {
                 dir: "/nowhere".into(),
@@ -332,7 +333,7 @@ async fn a_dyno_that_was_told_to_stop_is_known_as_such_to_the_next_agent() {
         [false],
         found.iter().map(|f| f.stopping).collect::<Vec<_>>()[..]
     );
-    s.signal(dyno, libc::SIGTERM);
+    s.stop(dyno, libc::SIGTERM);
     node.wait_log(dyno, "deaf").await;
     let (third, mut third_facts) = node.supervisor();
     let found = third.adopt().await;
@@ -388,7 +389,9 @@ fn web(node: &Node, listen: u16, port: u16, limit: Duration) -> StartOrder {
     order.spec.argv = ["/usr/bin/perl", "-e", SERVER].map(String::from).to_vec();
     order.spec.env.push(("LISTEN".into(), listen.to_string()));
     order.probe = Some(Probe {
-        addr: ([127, 0, 0, 1], port).into(),
+        addr: Some(([127, 0, 0, 1], port).into()),
+        up: false,
+        checks: vec![],
         host: "my-app.localhost".into(),
         boot_limit: limit,
     });

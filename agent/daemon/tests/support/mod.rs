@@ -154,6 +154,7 @@ async fn answer(control: Arc<Loop>, mut orders: mpsc::Receiver<Order>) {
                 dynos.retain(|d| app.is_none_or(|a| a == d.record.app));
                 let _ = answer.send(dynos);
             }
+            Order::Why(_, _, answer) => drop(answer),
             Order::Stop(dyno) => control.stopped.lock().unwrap().push(dyno),
             #[allow(unreachable_patterns)]
             _ => {}
@@ -174,6 +175,7 @@ fn record(order: &control::OneoffOrder, index: u32) -> hokku_model::dyno::DynoRe
         started_at: hokku_model::Micros::now(),
         oneoff: true,
         quota: Default::default(),
+        care: Default::default(),
     }
 }
 

@@ -75,6 +75,7 @@ pub(super) fn kind(name: &str) -> ProcessType {
 /// A slug with this content and these process types.
 pub(super) fn slug(content: &str, types: &[&str]) -> Slug {
     Slug {
+        app_json: Default::default(),
         digest: blake3::hash(content.as_bytes())
             .to_hex()
             .as_str()
