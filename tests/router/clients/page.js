@@ -4,7 +4,7 @@ const cases = [];
 const test = (name, run) => cases.push([name, run]);
 const same = (is, wanted) => { if (JSON.stringify(is) !== JSON.stringify(wanted)) throw new Error(`${JSON.stringify(is)?.slice(0, 200)}, not ${JSON.stringify(wanted)?.slice(0, 200)}`); };
 const within = (promise, ms) => Promise.race([promise, new Promise((_, no) => setTimeout(() => no(new Error(`nothing within ${ms} ms`)), ms))]);
-const ws = () => new WebSocket(`ws://${location.host}/ws`);
+const ws = () => new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws`);
 const opened = (s) => new Promise((yes, no) => { s.binaryType = "arraybuffer"; s.onopen = () => yes(s); s.onerror = () => no(new Error("no WebSocket")); });
 const next = (s) => new Promise((yes, no) => { s.onmessage = (e) => yes(e.data); s.onclose = (e) => no(new Error(`closed ${e.code}`)); });
 
