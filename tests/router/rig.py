@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -48,10 +49,10 @@ class Cases:
         self.failed += 1
         print(f"   FAILED  {name}: {fault}", flush=True)
 
-    def case(self, name, check, *args):
+    def case(self, name, check, /, *args, **more):
         """One case: `check` raises what is wrong. What a coroutine function has to say is awaited."""
         try:
-            found = check(*args)
+            found = check(*args, **more)
             if asyncio.iscoroutine(found):
                 async def bounded():
                     return await asyncio.wait_for(found, PATIENCE)
@@ -63,7 +64,7 @@ class Cases:
             self.add(name, f"{type(e).__name__}: {e}"[:2000])
 
     def line(self, version, seconds):
-        return (f"  {self.suite:<10} {version[:44]:<44} {self.count:>4} cases {self.passed:>4} passed "
+        return (f"  {self.suite:<13} {version[:44]:<44} {self.count:>4} cases {self.passed:>4} passed "
                 f"{self.deviated:>2} known {self.failed:>2} failed {seconds:>5.0f} s")
 
 
@@ -99,8 +100,9 @@ def start(command, log, **more):
 class Rig:
     """Everything of one suite; all of it ends with the `with` block."""
 
-    def __init__(self, hokkud, long):
-        self.hokkud, self.long = hokkud, long
+    def __init__(self, hokkud, long, secure=False):
+        """`secure`: the routers of this suite are asked over TLS."""
+        self.hokkud, self.long, self.secure = hokkud, long, secure
         self.children, self.closers, self.routers = [], [], []
 
     def __enter__(self):
@@ -141,9 +143,20 @@ class Rig:
         # what else it prints is not read: backends are quiet
         return int(line)
 
-    def router(self, hosts, proto="http1", settings=None, routing=None):
+    def certificate(self, name, *hosts, key="ec"):
+        """Makes a certificate that is its own authority: the paths of it and of its key."""
+        crt, secret = self.path(f"{name}.crt"), self.path(f"{name}.key")
+        kinds = {"ec": ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "rsa": ["rsa:2048"]}
+        alt = ",".join(f"IP:{h}" if h[0].isdigit() else f"DNS:{h}" for h in hosts)
+        subprocess.run([program("openssl", "openssl"), "req", "-x509", "-newkey", *kinds[key], "-nodes", "-days", "2", "-subj",
+                        f"/CN={name}", "-addext", f"subjectAltName={alt}", "-addext",
+                        "keyUsage=critical,digitalSignature,keyCertSign", "-keyout", secret, "-out", crt],
+                       check=True, capture_output=True)
+        return crt, secret
+
+    def router(self, hosts, proto="http1", settings=None, routing=None, **more):
         """Starts a router that leads each host to a port on loopback, and its own address where the first one leads."""
-        router = Router(self, hosts, proto, settings or {}, routing or {})
+        router = Router(self, hosts, proto, settings or {}, routing or {}, **more)
         self.routers.append(router)
         return router
 
@@ -159,9 +172,10 @@ class Rig:
 
 
 class Router:
-    """One `hokkud router` with its table."""
+    """One `hokkud router` with its table; in a suite over TLS with a certificate for all hosts, or with `certs`,
+    a list of names, certificate and key."""
 
-    def __init__(self, rig, hosts, proto, settings, routing):
+    def __init__(self, rig, hosts, proto, settings, routing, certs=None, front=None):
         self.rig, self.name = rig, f"router-{len(rig.children)}"
         dir_ = rig.path(self.name)
         os.makedirs(os.path.join(dir_, "logs"))
@@ -170,11 +184,44 @@ class Router:
             "targets": [{"dyno": str(uuid.UUID(int=n + 1)), "name": "web.1", "addr": f"127.0.0.1:{port}"}],
             "routing": {"proto": proto, "settings": settings, **routing}} for n, (host, port) in enumerate(hosts.items())}
         with open(os.path.join(dir_, "routes.json"), "w") as f:
-            json.dump({"version": 1, "apps": apps}, f)
-        self.child = rig.child([rig.hokkud, "router", "--dir", dir_, "--listen", "127.0.0.1:0", "--threads", "2"],
-                               self.name)
+            json.dump({"version": 1, "apps": apps, **({"front": front} if front else {})}, f)
+        command = [rig.hokkud, "router", "--dir", dir_, "--listen", "127.0.0.1:0", "--threads", "2"]
+        self.secure, self.ca, self.trust = rig.secure, None, None
+        if self.secure:
+            command += ["--listen-tls", "127.0.0.1:0"]
+            certs = certs or [([*hosts, "*"], *rig.certificate(self.name, *hosts, "127.0.0.1"))]
+            self.ca = certs[0][1]
+            self.trust = ssl.create_default_context(cafile=self.ca)
+            self.shown(os.path.join(dir_, "certs.json"), certs)
+        self.child = rig.child(command, self.name)
         self.logs = os.path.join(dir_, "logs")
-        self.port = self.hello(os.path.join(dir_, "router.sock"))
+        self.plain_port = self.hello(os.path.join(dir_, "router.sock"))
+        self.port = self.tls_port() if self.secure else self.plain_port
+
+    @staticmethod
+    def shown(path, certs):
+        """Writes the certificates as a router keeps them."""
+        def text(path):
+            with open(path) as f:
+                return f.read()
+        table = [{"names": names, "chain": text(crt), "key": text(key)} for names, crt, key in certs]
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as f:
+            json.dump({"version": 1, "certs": table}, f)
+
+    def tls_port(self):
+        """The port besides the plain one, which the kernel knows."""
+        fds = f"/proc/{self.child.pid}/fd"
+        inodes = set()
+        for fd in os.listdir(fds):
+            try:
+                inodes.add(os.readlink(os.path.join(fds, fd)))
+            except FileNotFoundError:
+                pass  # closed since
+        with open("/proc/net/tcp") as f:
+            rows = [line.split() for line in f.readlines()[1:]]
+        ports = {int(r[1].split(":")[1], 16) for r in rows if r[3] == "0A" and f"socket:[{r[9]}]" in inodes}
+        [port] = ports - {self.plain_port}
+        return port
 
     def hello(self, path):
         """The router's own word about where it listens."""
@@ -194,12 +241,14 @@ class Router:
         return self.rig.log(self.name)
 
     def url(self, path="/", host="127.0.0.1", scheme="http"):
+        scheme += "s" if self.secure else ""
         return f"{scheme}://{host}:{self.port}{path}"
 
     def connect(self, timeout=PATIENCE):
+        """A connection for HTTP/1.1, in a suite over TLS after its handshake."""
         wire = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
         wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return wire
+        return self.trust.wrap_socket(wire, server_hostname="app.test") if self.secure else wire
 
     def memory(self):
         """Kilobytes of resident memory."""

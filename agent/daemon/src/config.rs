@@ -82,8 +82,8 @@ pub struct AcmeConfig {
     pub agree: bool,
     /// PEM file of the roots that the directory's own certificate is checked with; absent: the system's.
     pub ca_file: Option<PathBuf>,
-    /// The ways of proof, in the order in which they are tried.
-    pub challenges: Vec<Challenge>,
+    /// The ways of proof, in the order in which they are tried; absent: those that [`Config::challenges`] says.
+    pub challenges: Option<Vec<Challenge>>,
     /// For the custom domains of all apps, save where `certs:auto:disable` was said.
     pub all: bool,
 }
@@ -106,7 +106,7 @@ impl Default for AcmeConfig {
             email: None,
             agree: false,
             ca_file: None,
-            challenges: vec![Challenge::Http01, Challenge::TlsAlpn01],
+            challenges: None,
             all: false,
         }
     }
@@ -280,7 +280,7 @@ impl Config {
             acme.directory
         );
         ensure!(
-            !acme.challenges.is_empty(),
+            acme.challenges.as_ref().is_none_or(|all| !all.is_empty()),
             "acme.challenges is empty: expected \"http-01\", \"tls-alpn-01\", or both"
         );
         if let Some(email) = &acme.email {
@@ -290,6 +290,16 @@ impl Config {
             );
         }
         Ok(())
+    }
+
+    /// The ways to prove to the certificate authority that a name leads here, in the order in which they are tried: those
+    /// of `acme.challenges`, else over HTTP, and over TLS where the router listens for it.
+    pub fn challenges(&self) -> Vec<Challenge> {
+        let usual = || match self.router_listen_tls.is_empty() {
+            true => vec![Challenge::Http01],
+            false => vec![Challenge::Http01, Challenge::TlsAlpn01],
+        };
+        self.acme.challenges.clone().unwrap_or_else(usual)
     }
 
     /// The networks of `trusted_proxies`; a single address counts as a network of one.
@@ -431,6 +441,20 @@ mod tests {
             ["10.0.0.0/8", "::1/128", "192.0.2.7/32"]
         );
         Config::default().check().unwrap();
+    }
+
+    #[test]
+    fn names_are_proven_over_tls_only_where_the_router_listens_for_it() {
+        let ways = |text: &str| toml::from_str::<Config>(text).unwrap().challenges();
+        assert_eq!(ways(""), [Challenge::Http01]);
+        assert_eq!(
+            ways("router_listen_tls = [\"0.0.0.0:443\"]"),
+            [Challenge::Http01, Challenge::TlsAlpn01]
+        );
+        assert_eq!(
+            ways("[acme]\nchallenges = [\"tls-alpn-01\"]"),
+            [Challenge::TlsAlpn01]
+        );
     }
 
     #[test]

@@ -8,6 +8,8 @@ use crate::http1::chunk::Chunks;
 use crate::http1::framing;
 use crate::http1::head::{self, Head};
 use crate::http1::scan::{ANSWER, REQUEST, Scan};
+use crate::proxy_protocol::{self, Header};
+use std::net::SocketAddr;
 
 /// A request or an answer as the router understood it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,6 +94,30 @@ pub fn unchunk<'a>(
         assert_eq!(found.used, piece.len(), "bytes of the body were left over");
     }
     None
+}
+
+/// A PROXY header that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// Client and the address it connected to; none when the connection's own addresses count.
+    pub told: Option<(SocketAddr, SocketAddr)>,
+    /// The header's bytes.
+    pub length: usize,
+}
+
+/// Reads the PROXY header that the bytes begin with; nothing when it is not whole.
+///
+/// # Errors
+/// Why it is none.
+pub fn proxy_header(bytes: &[u8]) -> Result<Option<Proxy>, &'static str> {
+    let found = proxy_protocol::parse(bytes)?;
+    Ok(found.map(|(header, length)| Proxy {
+        told: match header {
+            Header::Proxied { client, server } => Some((client, server)),
+            Header::Own => None,
+        },
+        length,
+    }))
 }
 
 struct Reader {

@@ -1,10 +1,13 @@
 // Asks by Node's http, http2 and fetch; prints [name, fault or null] for each case.
 import http from "node:http";
+import https from "node:https";
 import http2 from "node:http2";
 import { setTimeout as later } from "node:timers/promises";
 
 const [host, port] = process.argv[2].split(":");
-const base = `http://${host}:${port}`;
+const tls = process.argv[3] === "tls";
+const web = tls ? https : http;
+const base = `${tls ? "https" : "http"}://${host}:${port}`;
 const same = (is, wanted) => { const [a, b] = [JSON.stringify(is), JSON.stringify(wanted)]; if (a !== b) throw new Error(`${a?.slice(0, 300)}, not ${b?.slice(0, 300)}`); };
 const test = async (name, run) => {
   const stop = new AbortController();
@@ -15,9 +18,9 @@ const test = async (name, run) => {
 };
 const all = async (stream) => { const parts = []; for await (const p of stream) parts.push(p); return Buffer.concat(parts); };
 
-const agent = new http.Agent({ keepAlive: true, maxSockets: 4 });
+const agent = new web.Agent({ keepAlive: true, maxSockets: 4 });
 const ask = (path, { method = "GET", headers = {}, body, pieces, onInfo } = {}) => new Promise((yes, no) => {
-  const r = http.request({ host, port, path, method, agent, headers: { host: "app.test", ...headers } });
+  const r = web.request({ host, port, path, method, agent, headers: { host: "app.test", ...headers } });
   r.on("error", no);
   r.on("information", (i) => onInfo?.(i.statusCode));
   r.on("response", async (a) => { try { const b = await all(a); yes({ status: a.statusCode, headers: a.headers, trailers: a.trailers, body: b, reused: r.reusedSocket }); } catch (e) { no(e); } });
@@ -33,18 +36,18 @@ await test("http: upload with a length", async () => same(JSON.parse((await ask(
 await test("http: upload in chunks", async () => same(JSON.parse((await ask("/digest", { method: "POST", pieces: Array(100).fill(Buffer.alloc(1000)) })).body).size, 1e5));
 await test("http: Expect: 100-continue", async () => same(JSON.parse((await ask("/digest", { method: "POST", headers: { expect: "100-continue", "content-length": 5 }, body: "hello" })).body).size, 5));
 await test("http: trailers of a request", () => new Promise((yes, no) => {
-  const r = http.request({ host, port, path: "/digest", method: "POST", headers: { host: "app.test", trailer: "x-sum", "transfer-encoding": "chunked" } }, async (a) => { try { same([a.statusCode, JSON.parse(await all(a)).size], [200, 3]); yes(); } catch (e) { no(e); } });
+  const r = web.request({ host, port, path: "/digest", method: "POST", headers: { host: "app.test", trailer: "x-sum", "transfer-encoding": "chunked" } }, async (a) => { try { same([a.statusCode, JSON.parse(await all(a)).size], [200, 3]); yes(); } catch (e) { no(e); } });
   r.on("error", no); r.write("abc"); r.addTrailers({ "x-sum": "1" }); r.end();
 }));
 await test("http: 3 MB", async () => same((await ask("/data")).body.length, 3145728));
 await test("http: 500 over 4 connections", async () => same((await Promise.all([...Array(500)].map(() => ask("/hello")))).every((a) => String(a.body) === "hello"), true));
 await test("http: two cookies", async () => same((await ask("/cookies")).headers["set-cookie"].length, 2));
 await test("http: destroyed in the middle, others are served", async () => {
-  await new Promise((yes) => { const r = http.get({ host, port, path: "/data", headers: { host: "app.test" } }, (a) => a.once("data", () => { r.destroy(); yes(); })); r.on("error", () => {}); });
+  await new Promise((yes) => { const r = web.get({ host, port, path: "/data", headers: { host: "app.test" } }, (a) => a.once("data", () => { r.destroy(); yes(); })); r.on("error", () => {}); });
   same((await ask("/hello")).status, 200);
 });
 await test("http: upgrade to a WebSocket", () => new Promise((yes, no) => {
-  const r = http.get({ host, port, path: "/ws", headers: { host: "app.test", connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" } });
+  const r = web.get({ host, port, path: "/ws", headers: { host: "app.test", connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" } });
   r.on("error", no); r.on("response", (a) => no(new Error(`answered ${a.statusCode}`)));
   r.on("upgrade", (a, socket) => { try { same(a.headers["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="); socket.destroy(); yes(); } catch (e) { no(e); } });
 }));

@@ -4,7 +4,8 @@ const cases = [];
 const test = (name, run) => cases.push([name, run]);
 const same = (is, wanted) => { if (JSON.stringify(is) !== JSON.stringify(wanted)) throw new Error(`${JSON.stringify(is)?.slice(0, 200)}, not ${JSON.stringify(wanted)?.slice(0, 200)}`); };
 const within = (promise, ms) => Promise.race([promise, new Promise((_, no) => setTimeout(() => no(new Error(`nothing within ${ms} ms`)), ms))]);
-const ws = () => new WebSocket(`ws://${location.host}/ws`);
+const scheme = location.protocol === "https:" ? "wss" : "ws";
+const ws = () => new WebSocket(`${scheme}://${location.host}/ws`);
 const opened = (s) => new Promise((yes, no) => { s.binaryType = "arraybuffer"; s.onopen = () => yes(s); s.onerror = () => no(new Error("no WebSocket")); });
 const next = (s) => new Promise((yes, no) => { s.onmessage = (e) => yes(e.data); s.onclose = (e) => no(new Error(`closed ${e.code}`)); });
 
@@ -57,8 +58,8 @@ test("WebSocket: text, bytes, 1 MB", async () => {
   same(s.extensions.includes("permessage-deflate"), true);
   const closed = new Promise((yes) => { s.onclose = yes; }); s.close(1000); same((await closed).wasClean, true);
 });
-test("WebSocket: subprotocol", async () => { const s = await opened(new WebSocket(`ws://${location.host}/ws`, ["chat"])); same(s.protocol, "chat"); s.close(); });
-test("WebSocket where there is none", () => new Promise((yes, no) => { const s = new WebSocket(`ws://${location.host}/hello`); s.onerror = yes; s.onopen = () => no(new Error("opened")); }));
+test("WebSocket: subprotocol", async () => { const s = await opened(new WebSocket(`${scheme}://${location.host}/ws`, ["chat"])); same(s.protocol, "chat"); s.close(); });
+test("WebSocket where there is none", () => new Promise((yes, no) => { const s = new WebSocket(`${scheme}://${location.host}/hello`); s.onerror = yes; s.onopen = () => no(new Error("opened")); }));
 
 (async () => {
   for (const [name, run] of cases) {

@@ -20,7 +20,8 @@ def run(rig, cases):
     router = rig.router({"app.test": port})
     rig.child([program("chromium", "chromium"), *FLAGS, f"--user-data-dir={rig.path('profile')}", "--mute-audio",
                "--remote-debugging-port=0", f"--host-resolver-rules=MAP app.test 127.0.0.1:{router.port}",
-               "http://app.test/page/page.html"], "chromium", env={"HOME": rig.dir, "PATH": "/usr/bin:/bin"})
+               *(["--ignore-certificate-errors"] if router.secure else []),
+               f"{'https' if router.secure else 'http'}://app.test/page/page.html"], "chromium", env={"HOME": rig.dir, "PATH": "/usr/bin:/bin"})
     try:
         # asked past the router: the app waits for the page's report
         found = json.loads(requests.get(f"http://127.0.0.1:{port}/reported", timeout=70).text)

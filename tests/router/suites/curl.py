@@ -1,4 +1,4 @@
-"""curl: HTTP/1.0, 1.1 and 2 (prior knowledge and upgrade), HEAD, ranges, uploads, Expect, trailers, compression, redirects,
+"""curl: HTTP/1.0, 1.1 and 2 (prior knowledge and upgrade, or ALPN), HEAD, ranges, uploads, Expect, trailers, compression, redirects,
 WebSocket's handshake, keep-alive, methods."""
 
 import hashlib
@@ -28,8 +28,8 @@ def run(rig, cases):
 
     def ask(*args, path="/hello", ok=True):
         # a proxy's variables, and the person's own settings, are not for this
-        command = [curl, "-q", "--noproxy", "*", "-sS", "-m", "20", "--resolve", f"app.test:{router.port}:127.0.0.1", *args]
-        done = subprocess.run([*command, f"http://app.test:{router.port}{path}"], capture_output=True, timeout=30, check=False)
+        command = [curl, "-q", *(["--cacert", router.ca] if router.secure else []), "--noproxy", "*", "-sS", "-m", "20", "--resolve", f"app.test:{router.port}:127.0.0.1", *args]
+        done = subprocess.run([*command, router.url(path, "app.test")], capture_output=True, timeout=30, check=False)
         if ok:
             same(done.returncode, 0, f"curl's exit status ({done.stderr.decode(errors='replace').strip()})")
         return done.stdout
@@ -41,6 +41,8 @@ def run(rig, cases):
         same(json.loads(ask(*args, path="/digest")), {"sha256": uploaded, "size": 5_000_000}, "what the app got")
 
     ways = {"1.0": ["--http1.0"], "1.1": ["--http1.1"], "2": ["--http2-prior-knowledge"], "2 by upgrade": ["--http2"]}
+    if router.secure:
+        ways = {"1.0": ["--http1.0"], "1.1": ["--http1.1"], "2": ["--http2"]}
     for name, way in ways.items():
         told = {"1.0": "1", "2 by upgrade": "1.1"}.get(name, name)
         cases.case(f"HTTP/{name}: GET", lambda: same(ask(*way), b"hello"))
@@ -82,9 +84,10 @@ def run(rig, cases):
         cases.case(f"HTTP/{name}: Host reaches the app", lambda: same(
             [v for n, v in json.loads(ask(*way, path="/head"))["headers"] if n.lower() == "host"], [f"app.test:{router.port}"]))
         cases.case(f"HTTP/{name}: events", lambda: same(ask("-N", *way, path="/events").count(b"data:"), 5))
-    again = f"http://app.test:{router.port}/hello"
+    again = router.url("/hello", "app.test")
     cases.case("keep-alive: three requests, one connection", lambda: same(ask("-w", "|%{num_connects} ", again, again), b"hello|1 hello|0 hello|0 "))
-    cases.case("absolute form, through as a proxy", lambda: same(ask("--noproxy", "", "-x", f"http://127.0.0.1:{router.port}"), b"hello"))
+    if not router.secure:  # over TLS curl would ask the proxy for a tunnel
+        cases.case("absolute form, through as a proxy", lambda: same(ask("--noproxy", "", "-x", f"http://127.0.0.1:{router.port}"), b"hello"))
     cases.case("trailers are asked for", lambda: same(say("%{http_code}", "-H", "TE: trailers", path="/chunks"), "200"))
     cases.case("WebSocket's handshake", lambda: same(ask(
         "--http1.1", "-i", "-N", "-m", "1", "-H", "Connection: Upgrade", "-H", "Upgrade: websocket", "-H", "Sec-WebSocket-Version: 13", "-H",

@@ -5,6 +5,7 @@ import http.client
 import io
 import json
 import platform
+import ssl
 from concurrent import futures
 from importlib.metadata import version as of
 
@@ -73,7 +74,10 @@ class HttpClient(Client):
     decodes = False
 
     def open(self):
-        self.c = http.client.HTTPConnection("127.0.0.1", self.router.port, timeout=PATIENCE)
+        if self.router.secure:
+            self.c = http.client.HTTPSConnection("127.0.0.1", self.router.port, timeout=PATIENCE, context=self.router.trust)
+        else:
+            self.c = http.client.HTTPConnection("127.0.0.1", self.router.port, timeout=PATIENCE)
 
     def ask(self, method, path, body=None, headers=None):
         self.c.request(method, path, body, {**self.headers, **(headers or {})}, encode_chunked=False) if body is None or isinstance(body, bytes) else \
@@ -84,7 +88,7 @@ class HttpClient(Client):
 
 class Urllib3(Client):
     def open(self):
-        self.c = urllib3.PoolManager(retries=False, timeout=PATIENCE)
+        self.c = urllib3.PoolManager(retries=False, timeout=PATIENCE, ssl_context=self.router.trust)
 
     def ask(self, method, path, body=None, headers=None):
         r = self.c.request(method, self.router.url(path), body=body, headers={**self.headers, "accept-encoding": "gzip", **(headers or {})})
@@ -95,6 +99,7 @@ class Requests(Client):
     def open(self):
         self.c = requests.Session()
         self.c.trust_env = False
+        self.c.verify = self.router.ca or True
 
     def ask(self, method, path, body=None, headers=None):
         r = self.c.request(method, self.router.url(path), data=body, headers={**self.headers, **(headers or {})}, timeout=PATIENCE)
@@ -105,7 +110,7 @@ class Httpx(Client):
     http2 = False
 
     def open(self):
-        self.c = httpx.Client(http1=not self.http2, http2=self.http2, trust_env=False, timeout=PATIENCE)
+        self.c = httpx.Client(http1=not self.http2, http2=self.http2, trust_env=False, timeout=PATIENCE, verify=ssl.create_default_context(cafile=self.router.ca))
 
     def ask(self, method, path, body=None, headers=None):
         r = self.c.request(method, self.router.url(path), content=body, headers={**self.headers, **(headers or {})})
@@ -124,7 +129,8 @@ class Aiohttp(Client):
     def ask(self, method, path, body=None, headers=None):
         async def go():
             async with aiohttp.ClientSession() as session:
-                async with session.request(method, self.router.url(path), data=body, headers={**self.headers, **(headers or {})}) as r:
+                async with session.request(method, self.router.url(path), data=body, headers={**self.headers, **(headers or {})},
+                                           ssl=self.router.trust or True) as r:
                     return r.status, {k.lower(): v for k, v in r.headers.items()}, await r.read()
         return asyncio.run(asyncio.wait_for(go(), PATIENCE))
 

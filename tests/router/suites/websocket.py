@@ -62,7 +62,7 @@ def run(rig, cases):
 
 def by_websockets(router, cases, host):
     def ws(**more):
-        return connect(f"ws://{host}:{router.port}/ws", host="127.0.0.1", port=router.port, max_size=None, ping_interval=None, proxy=None, **more)
+        return connect(router.url("/ws", host, "ws"), ssl=router.trust, host="127.0.0.1", port=router.port, max_size=None, ping_interval=None, proxy=None, **more)
 
     async def echoes(message, **more):
         async with ws(**more) as socket:
@@ -192,7 +192,7 @@ def by_wsproto(router, cases, host):
 def closes(router, cases):
     for code in (1000, 1001, 1003, 1011, 3000, 4321):
         async def app_closes():
-            async with connect(f"ws://echo.test:{router.port}/close/{code}", host="127.0.0.1", port=router.port, proxy=None) as socket:
+            async with connect(router.url(f"/close/{code}", "echo.test", "ws"), ssl=router.trust, host="127.0.0.1", port=router.port, proxy=None) as socket:
                 try:
                     await socket.recv()
                 except ConnectionClosed as e:
@@ -210,7 +210,7 @@ def closes(router, cases):
 def handshakes(router, cases):
     async def refused(path, status):
         try:
-            async with connect(f"ws://app.test:{router.port}{path}", host="127.0.0.1", port=router.port, proxy=None):
+            async with connect(router.url(path, "app.test", "ws"), ssl=router.trust, host="127.0.0.1", port=router.port, proxy=None):
                 raise AssertionError("it was taken")
         except InvalidStatus as e:
             same(e.response.status_code, status)

@@ -1,6 +1,6 @@
 //! Automatic certificates, with a real ACME server: Pebble.
 
-use crate::support::{Authority, Host, Settings, eventually};
+use crate::support::{Authority, Host, Outcome, Settings, eventually};
 use serde_json::Value;
 
 /// The points at which an order may be cut off.
@@ -140,6 +140,73 @@ fn a_name_is_proven_over_tls_and_its_certificate_shown_there() {
         shown.contains("Pebble").then_some(shown)
     });
     assert!(shown.contains("DNS:a.test"), "{shown}");
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn an_issued_certificate_serves_and_redirects_leave_the_proofs_alone() {
+    let mut authority = Authority::prepare();
+    let tls = authority.tls_port();
+    let more = format!(
+        "router_listen_tls = [\"127.0.0.1:{tls}\"]\n{}challenges = [\"http-01\"]\n",
+        authority.settings()
+    );
+    let host = Host::start_with(Settings {
+        more,
+        ..Settings::default()
+    });
+    let plain = host.router().port();
+    authority.start(plain, 24 * 3600);
+    let repo = host.deploy("shop");
+    repo.app(&["certs:auto:enable"]).ok();
+    repo.app(&["domains:add", "a.test"]).ok();
+    repo.app(&["domains:wait", "a.test", "--timeout", "60"])
+        .ok();
+    let root = authority.issuing_root();
+    let ask = |url: &str| {
+        let mut curl = host.command("curl");
+        curl.args(["-sS", "-i", "--noproxy", "*", "--connect-to"])
+            .arg(format!("a.test:443:127.0.0.1:{tls}"))
+            .arg("--connect-to")
+            .arg(format!("a.test:80:127.0.0.1:{plain}"))
+            .arg("--cacert")
+            .arg(&root)
+            .arg(url);
+        Outcome::of(curl, b"", 20).ok().out().to_lowercase()
+    };
+    eventually("the certificate is shown", 20, || {
+        shown_by(tls, "a.test").contains("Pebble").then_some(())
+    });
+    let secure = ask("https://a.test/");
+    assert!(secure.starts_with("http/2 200"), "{secure}");
+    assert!(!secure.contains("strict-transport-security"), "{secure}");
+    assert!(secure.contains("x-forwarded-proto") && secure.contains("https"));
+    assert!(ask("http://a.test/").starts_with("http/1.1 200"));
+
+    repo.app(&["routing:set", "https_only=true", "hsts=1d"])
+        .ok();
+    let to = eventually("plain HTTP is redirected", 10, || {
+        let said = ask("http://a.test/some/where?x=1");
+        said.starts_with("http/1.1 308").then_some(said)
+    });
+    assert!(
+        to.contains("\nlocation: https://a.test/some/where?x=1\r"),
+        "{to}"
+    );
+    assert!(!to.contains("strict-transport-security"), "{to}");
+    let secure = ask("https://a.test/");
+    assert!(secure.starts_with("http/2 200"), "{secure}");
+    assert!(
+        secure.contains("\nstrict-transport-security: max-age=86400\r"),
+        "{secure}"
+    );
+
+    // The proof is fetched over plain HTTP all the same. A redirect would lead the authority to port 443, where nobody is.
+    repo.app(&["domains:add", "b.test"]).ok();
+    repo.app(&["domains:wait", "b.test", "--timeout", "60"])
+        .ok();
+    let log = authority.log();
+    assert!(log.contains("http://b.test"), "no proof over HTTP in {log}");
 }
 
 /// Issuer and names of the certificate that a client gets for this name.

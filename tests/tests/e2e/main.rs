@@ -26,6 +26,7 @@ mod push;
 mod rollback;
 mod router;
 mod routing_rules;
+mod rules_served;
 mod run;
 mod samples;
 mod scale;

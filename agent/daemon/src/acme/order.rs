@@ -252,8 +252,8 @@ async fn prove(
     order: &mut Order,
     until: Instant,
 ) -> Result<(), Failed> {
-    let ways = &room.config.acme.challenges;
-    let way = acme::way(ways, m).context("acme.challenges is empty")?;
+    let ways = room.config.challenges();
+    let way = acme::way(&ways, m).context("acme.challenges is empty")?;
     let kind = match way {
         Challenge::Http01 => ChallengeType::Http01,
         Challenge::TlsAlpn01 => ChallengeType::TlsAlpn01,

@@ -7,6 +7,7 @@ use crate::exchange::{self, Arrived};
 use crate::front::Front;
 use crate::http1::framing::{self, Framing};
 use crate::http1::head::Head;
+use crate::http1::scan::REQUEST;
 use crate::slot::Taker;
 use crate::source::Source;
 use crate::thread::Ctx;
@@ -121,7 +122,8 @@ async fn answer(
         let _open = open;
         let head = Head::of_http2(&parts);
         let front = Front::h2(tell);
-        let framing = match framing::of_request(&head) {
+        let fits = head.check_lines(&REQUEST);
+        let framing = match fits.and_then(|()| framing::of_request(&head)) {
             Ok(Framing::Nothing) if !body.is_end_stream() => Framing::Chunks,
             Ok(framing) => framing,
             Err(fault) => {

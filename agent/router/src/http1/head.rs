@@ -3,7 +3,7 @@
 //! Heads of HTTP/2 messages are brought into the same form, so that nothing behind this has to know both.
 
 use super::name::{Known, known};
-use super::scan::Fault;
+use super::scan::{Fault, Size};
 use crate::buffers;
 use crate::request::Fields;
 use http::{HeaderMap, HeaderValue};
@@ -202,6 +202,30 @@ impl Head {
         }
         head.bytes.extend_from_slice(b"\r\n");
         head
+    }
+
+    /// Are the lines of a head that came over HTTP/2 as short as HTTP/1 demands? To the app they go as such lines, and
+    /// whether one is too long must not hang on the way it came.
+    ///
+    /// # Errors
+    /// When one is not, or there are too many.
+    pub fn check_lines(&self, size: &Size) -> Result<(), Fault> {
+        // a space, and the version after another one
+        let first = self.first.len() + self.second.len() + " ".len() + " HTTP/1.1".len();
+        if first > size.first {
+            return Err(Fault::limit(414, "The first line is too long."));
+        }
+        if self.lines.len() > LINES_MAX {
+            return Err(Fault::limit(431, "There are more than 1000 header lines."));
+        }
+        let long = |f: Field<'_>| f.name.len() + ": ".len() + f.value.len() > size.line;
+        if self.fields().any(long) {
+            return Err(Fault::limit(431, "A line of the head is too long."));
+        }
+        if self.lines.iter().any(|l| l.name.len() > NAME_MAX) {
+            return Err(Fault::limit(431, "The name of a field is too long."));
+        }
+        Ok(())
     }
 
     /// Brings the head of an HTTP/2 answer into this form.
@@ -504,6 +528,35 @@ mod tests {
         ] {
             assert!(Head::answer(bad.as_bytes()).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_head_of_http2_has_the_limits_of_http1() {
+        use super::super::scan::REQUEST;
+        let asked = |path: &str, fields: &[(&str, String)]| {
+            let mut request = http::Request::builder().uri(path);
+            for (name, value) in fields {
+                request = request.header(*name, value);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let checked = Head::of_http2(&parts).check_lines(&REQUEST);
+            checked.map_or_else(|fault| fault.status, |()| 200)
+        };
+        let long = |n: usize| "x".repeat(n);
+        let path = |line: usize| format!("/{}", long(line - "GET / HTTP/1.1".len()));
+        assert_eq!(asked(&path(8192), &[]), 200);
+        assert_eq!(asked(&path(8193), &[]), 414);
+        assert_eq!(asked("/", &[("a", long(8189))]), 200);
+        assert_eq!(asked("/", &[("a", long(8190))]), 431);
+        assert_eq!(asked("/", &[("a", long(8000)), ("b", long(8000))]), 200);
+        // pieces of a cookie become one line
+        let cookie = || ("cookie", long(4100));
+        assert_eq!(asked("/", &[cookie()]), 200);
+        assert_eq!(asked("/", &[cookie(), cookie()]), 431);
+        assert_eq!(asked("/", &vec![("a", long(1)); 1000]), 200);
+        assert_eq!(asked("/", &vec![("a", long(1)); 1001]), 431);
+        assert_eq!(asked("/", &[(&long(1000), long(1))]), 200);
+        assert_eq!(asked("/", &[(&long(1001), long(1))]), 431);
     }
 
     #[test]

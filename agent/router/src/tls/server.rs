@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 pub(super) const H2: &[u8] = b"h2";
 pub(super) const HTTP11: &[u8] = b"http/1.1";
+/// What a client offers that is told to speak HTTP/1.0.
+const HTTP10: &[u8] = b"http/1.0";
 pub(super) const ACME: &[u8] = b"acme-tls/1";
 
 /// Sessions kept for TLS 1.2 clients that know no tickets.
@@ -56,7 +58,7 @@ pub(super) fn config(
     config.send_tls13_tickets = 1;
     config.ticketer = aws_lc_rs::Ticketer::new().context("making keys for session tickets")?;
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
-    config.alpn_protocols = [H2, HTTP11, ACME].map(<[u8]>::to_vec).to_vec();
+    config.alpn_protocols = [H2, HTTP11, HTTP10, ACME].map(<[u8]>::to_vec).to_vec();
     Ok(config)
 }
 
@@ -89,7 +91,7 @@ fn is_challenge(hello: &ClientHello<'_>) -> bool {
     let mut acme = false;
     for protocol in offered {
         match protocol {
-            H2 | HTTP11 => return false,
+            H2 | HTTP11 | HTTP10 => return false,
             ACME => acme = true,
             _ => {}
         }

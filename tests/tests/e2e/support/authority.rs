@@ -12,6 +12,7 @@ use std::{
 pub struct Authority {
     dir: tempfile::TempDir,
     acme: u16,
+    management: u16,
     names: u16,
     tls: u16,
     children: Vec<Child>,
@@ -106,6 +107,7 @@ impl Authority {
         Authority {
             dir,
             acme: free_port(),
+            management: free_port(),
             names: free_port(),
             tls: free_port(),
             children: vec![],
@@ -134,7 +136,7 @@ impl Authority {
         let dns = free_port();
         let config = serde_json::json!({ "pebble": {
             "listenAddress": format!("127.0.0.1:{}", self.acme),
-            "managementListenAddress": format!("127.0.0.1:{}", free_port()),
+            "managementListenAddress": format!("127.0.0.1:{}", self.management),
             "certificate": self.dir.path().join("pebble.crt"),
             "privateKey": self.dir.path().join("pebble.key"),
             "httpPort": http,
@@ -177,7 +179,7 @@ impl Authority {
                 .expect("pebble is installed: .ci/deps acme")
         });
         self.children.extend(children);
-        for port in [self.acme, self.names] {
+        for port in [self.acme, self.management, self.names] {
             eventually("the authority answers", 20, || {
                 TcpStream::connect(("127.0.0.1", port)).ok()
             });
@@ -198,6 +200,20 @@ impl Authority {
             .args(["-sf", "-d", &body.to_string(), &url])
             .status();
         assert!(done.expect("curl is installed").success(), "{what}");
+    }
+
+    /// A file with the root of the certificates that it issues.
+    pub fn issuing_root(&self) -> PathBuf {
+        let to = self.dir.path().join("issuing-root.pem");
+        let done = Command::new("curl")
+            .arg("-sfo")
+            .arg(&to)
+            .arg("--cacert")
+            .arg(self.dir.path().join("root.crt"))
+            .arg(format!("https://127.0.0.1:{}/roots/0", self.management))
+            .status();
+        assert!(done.expect("curl is installed").success());
+        to
     }
 
     /// What Pebble has logged.
