@@ -53,7 +53,16 @@ impl<'a> Facts<'a> {
         let (mut upgrade, mut asked, mut trailers) = (None, false, false);
         let mut named = Vec::new();
         let mut fwd = Cow::Borrowed(&b""[..]);
-        for f in head.fields() {
+        let told = head.has_any([
+            Known::RequestId,
+            Known::ForwardedFor,
+            Known::ForwardedProto,
+            Known::ForwardedPort,
+            Known::Upgrade,
+            Known::Te,
+            Known::Connection,
+        ]);
+        for f in head.fields().take_while(|_| told) {
             match f.known {
                 Known::RequestId if id.is_none() => id = Some(f.value),
                 Known::ForwardedFor => {

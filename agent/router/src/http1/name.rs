@@ -138,6 +138,11 @@ fn is_look_alike(name: &[u8]) -> bool {
 }
 
 impl Known {
+    /// Its bit in a set of names.
+    pub const fn bit(self) -> u64 {
+        1 << self as u8
+    }
+
     /// Fields of one hop, which are never passed on.
     pub fn is_hop_by_hop(self) -> bool {
         matches!(
