@@ -265,7 +265,7 @@ fn name_all<'a>(named: &mut Vec<&'a [u8]>, value: &'a [u8]) {
 ///
 /// # Errors
 /// In words, when it cannot be a host name.
-pub(crate) fn host(text: &[u8]) -> Result<String, &'static str> {
+pub(crate) fn host(text: &[u8]) -> Result<Cow<'_, str>, &'static str> {
     const NONE: &str = "The request's Host is not a host name.";
     let name = match memchr::memrchr(b':', text).map(|i| (&text[..i], &text[i + 1..])) {
         Some((name, port)) if !port.contains(&b']') => {
@@ -277,14 +277,41 @@ pub(crate) fn host(text: &[u8]) -> Result<String, &'static str> {
         _ => text,
     };
     let name = name.strip_suffix(b".").unwrap_or(name);
-    let fits = |b: u8| {
-        b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'%')
-    };
-    if name.is_empty() || name.len() > 253 || !name.iter().copied().all(fits) {
+    let kinds = name
+        .iter()
+        .fold(0, |kinds, b| kinds | IN_HOST[usize::from(*b)]);
+    if name.is_empty() || name.len() > 253 || kinds & NO_HOST != 0 {
         return Err(NONE);
     }
-    String::from_utf8(name.to_ascii_lowercase()).map_err(|_| NONE)
+    let name = std::str::from_utf8(name).map_err(|_| NONE)?;
+    Ok(match kinds & UPPER {
+        0 => Cow::Borrowed(name),
+        _ => Cow::Owned(name.to_ascii_lowercase()),
+    })
 }
+
+/// A byte that stands in no host name.
+const NO_HOST: u8 = 1;
+/// A letter to be written small.
+const UPPER: u8 = 2;
+
+/// What each byte is to a host name.
+static IN_HOST: [u8; 256] = {
+    let mut kinds = [NO_HOST; 256];
+    let mut b = 0;
+    while b < 128 {
+        let c = b as u8;
+        if c.is_ascii_uppercase() {
+            kinds[b] = UPPER;
+        } else if c.is_ascii_alphanumeric()
+            || matches!(c, b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'%')
+        {
+            kinds[b] = 0;
+        }
+        b += 1;
+    }
+    kinds
+};
 
 /// Is the client's request id one to keep: 20 to 200 of `A-Za-z0-9+/=-`?
 fn is_request_id(id: &[u8]) -> bool {
