@@ -137,6 +137,8 @@ fn is_look_alike(name: &[u8]) -> bool {
     .contains(&&plain[..])
 }
 
+const _: () = assert!((Known::AccelBuffering as u8) < 64, "each name has its bit");
+
 impl Known {
     /// Its bit in a set of names.
     pub const fn bit(self) -> u64 {
