@@ -322,14 +322,33 @@ fn is_request_id(id: &[u8]) -> bool {
 }
 
 fn fresh_id(dice: &Dice) -> [u8; uuid::fmt::Hyphenated::LENGTH] {
-    let (high, low) = (dice.roll().to_be_bytes(), dice.roll().to_be_bytes());
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&high);
-    bytes[8..].copy_from_slice(&low);
-    let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
-    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-    id.hyphenated().encode_lower(&mut text);
+    let bits = u128::from(dice.roll()) << 64 | u128::from(dice.roll());
+    let id = uuid::Builder::from_u128(bits)
+        .with_variant(uuid::Variant::RFC4122)
+        .with_version(uuid::Version::Random)
+        .into_uuid()
+        .as_u128();
+    let part = |shift: u32| hex((id >> shift) as u32);
+    let (a, b, c, d) = (part(96), part(64), part(32), part(0));
+    let mut text = [b'-'; uuid::fmt::Hyphenated::LENGTH];
+    text[..8].copy_from_slice(&a);
+    text[9..13].copy_from_slice(&b[..4]);
+    text[14..18].copy_from_slice(&b[4..]);
+    text[19..23].copy_from_slice(&c[..4]);
+    text[24..28].copy_from_slice(&c[4..]);
+    text[28..].copy_from_slice(&d);
     text
+}
+
+/// Eight digits, all at once: a nibble to each byte, then to each byte what makes a digit or a letter of it.
+fn hex(n: u32) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut x = u64::from(n);
+    x = (x | x << 16) & 0x0000_ffff_0000_ffff;
+    x = (x | x << 8) & 0x00ff_00ff_00ff_00ff;
+    x = (x | x << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = ((x + 6 * ONES) >> 4) & ONES;
+    (x + 0x30 * ONES + 0x27 * letters).to_be_bytes()
 }
 
 #[cfg(test)]
