@@ -18,7 +18,7 @@ pub(crate) struct Line<'a> {
     pub code: Option<Code>,
     /// `backend` or `client`: who broke off.
     pub sock: Option<&'static str>,
-    pub method: &'a str,
+    pub method: &'a [u8],
     pub path: &'a [u8],
     pub host: &'a [u8],
     pub request_id: &'a [u8],
@@ -59,7 +59,7 @@ impl Line<'_> {
             let _ = write!(out, " sock={sock}");
         }
         out.extend_from_slice(b" method=");
-        bare(out, self.method.as_bytes());
+        bare(out, self.method);
         out.extend_from_slice(b" path=\"");
         quoted(out, self.path);
         out.extend_from_slice(b"\" host=");
@@ -110,11 +110,38 @@ fn number(out: &mut Vec<u8>, mut n: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// Not to be written inside quotes as it is.
+const ODD: u8 = 1;
+/// Not to be written without quotes.
+const UNFIT: u8 = 2;
+
+/// What each byte is to a field.
+static KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut b = 0;
+    while b < 256 {
+        let c = b as u8;
+        let quotes = c == b'"' || c == b'\\';
+        if c < b' ' || c == 0x7f || quotes {
+            kinds[b] |= ODD;
+        }
+        if !c.is_ascii_graphic() || quotes {
+            kinds[b] |= UNFIT;
+        }
+        b += 1;
+    }
+    kinds
+};
+
+/// Is one of the bytes of this kind?
+fn has(text: &[u8], kind: u8) -> bool {
+    let kinds = text.iter().fold(0, |all, b| all | KINDS[usize::from(*b)]);
+    kinds & kind != 0
+}
+
 /// Inside quotes: no quote, no line end can end the field early.
 fn quoted(out: &mut Vec<u8>, text: &[u8]) {
-    // every byte is looked at whatever was found before: the compiler takes many at once
-    let odd = |b: &u8| (*b < b' ') | (*b == b'"') | (*b == b'\\') | (*b == 0x7f);
-    if !text.iter().fold(false, |found, b| found | odd(b)) {
+    if !has(text, ODD) {
         return out.extend_from_slice(text);
     }
     for b in text {
@@ -128,11 +155,17 @@ fn quoted(out: &mut Vec<u8>, text: &[u8]) {
 
 /// Without quotes: nothing that would begin another field.
 fn bare(out: &mut Vec<u8>, text: &[u8]) {
-    let fits = |b: &u8| (*b > b' ') & (*b < 0x7f) & (*b != b'"') & (*b != b'\\');
-    if text.iter().fold(true, |all, b| all & fits(b)) {
+    if !has(text, UNFIT) {
         return out.extend_from_slice(text);
     }
-    out.extend(text.iter().map(|b| if fits(b) { *b } else { b'?' }));
+    let fit = |b: &u8| {
+        if KINDS[usize::from(*b)] & UNFIT == 0 {
+            *b
+        } else {
+            b'?'
+        }
+    };
+    out.extend(text.iter().map(fit));
 }
 
 /// Lines for one file.
@@ -222,7 +255,7 @@ mod tests {
         Line {
             code: None,
             sock: None,
-            method: "GET",
+            method: b"GET",
             path: b"/a?b=c",
             host: b"my-app.example.com",
             request_id: b"0123456789abcdef0123",
