@@ -47,7 +47,7 @@ impl Refusal {
 /// What a request asks for.
 pub(crate) struct Asked<'a> {
     /// Lower case, without port and final dot; empty when an HTTP/1.0 client names none.
-    pub host: String,
+    pub host: Cow<'a, str>,
     /// As the client wrote it, where it stood in the target.
     pub authority: Option<&'a str>,
     /// Path and query.
@@ -116,7 +116,7 @@ pub(crate) fn admit<'h>(head: &'h Head, seen: Option<Seen<'h>>) -> Result<Asked<
     let named = authority.map(str::as_bytes).or(head.first(Known::Host));
     let host = match named {
         Some(text) => headers::host(text).map_err(|text| Refusal::bad(400, text))?,
-        None if head.minor == 0 => String::new(),
+        None if head.minor == 0 => Cow::Borrowed(""),
         None => {
             return Err(Refusal::bad(
                 400,
@@ -151,7 +151,7 @@ mod tests {
         let text = format!("{first}\r\n{lines}\r\n");
         let head = Head::request(text.as_bytes()).map_err(|f| f.status)?;
         let asked = admit(&head, target(&head)).map_err(|r| r.page.status.as_u16())?;
-        Ok((asked.host, asked.target.into_owned()))
+        Ok((asked.host.into_owned(), asked.target.into_owned()))
     }
 
     #[test]

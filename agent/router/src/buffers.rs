@@ -4,10 +4,13 @@ use std::cell::RefCell;
 
 /// What a head or a short body is read into.
 pub(crate) const SMALL: usize = 64 * 1024;
-/// What long bodies are read into: fewer system calls per byte.
+/// What long uploads are read into: many may run at once, and they take their time.
+pub(crate) const MEDIUM: usize = 128 * 1024;
+/// What long answers are read into: fewer system calls per byte.
 pub(crate) const LARGE: usize = 256 * 1024;
 /// Unused pieces kept per thread.
 const SMALL_KEPT: usize = 64;
+const MEDIUM_KEPT: usize = 8;
 const LARGE_KEPT: usize = 8;
 /// Texts (heads on their way out) kept per thread, and how large one may be.
 const TEXTS_KEPT: usize = 64;
@@ -16,6 +19,7 @@ const TEXT_MAX: usize = 16 * 1024;
 #[derive(Default)]
 struct Unused {
     small: Vec<Vec<u8>>,
+    medium: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
     texts: Vec<Vec<u8>>,
 }
@@ -27,6 +31,7 @@ thread_local! {
 fn take(size: usize) -> Vec<u8> {
     let kept = UNUSED.with_borrow_mut(|u| match size {
         SMALL => u.small.pop(),
+        MEDIUM => u.medium.pop(),
         LARGE => u.large.pop(),
         _ => None,
     });
@@ -39,6 +44,7 @@ fn give(bytes: Vec<u8>) {
         let u = &mut *u.borrow_mut();
         match bytes.len() {
             SMALL if u.small.len() < SMALL_KEPT => u.small.push(bytes),
+            MEDIUM if u.medium.len() < MEDIUM_KEPT => u.medium.push(bytes),
             LARGE if u.large.len() < LARGE_KEPT => u.large.push(bytes),
             _ => {}
         }
@@ -153,6 +159,11 @@ impl Buf {
         } else {
             self.bytes.len() * 2
         };
+        self.grow_to(size);
+    }
+
+    /// Takes memory of this size, which is larger than what it has.
+    pub fn grow_to(&mut self, size: usize) {
         let mut larger = take(size);
         let n = self.end - self.start;
         larger[..n].copy_from_slice(self.data());
@@ -160,9 +171,9 @@ impl Buf {
         (self.start, self.end) = (0, n);
     }
 
-    /// Is it as large as it is meant to become for long bodies?
-    pub fn is_large(&self) -> bool {
-        self.bytes.len() >= LARGE
+    /// How much memory it holds, in bytes.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Gives the memory back when nothing is in it.

@@ -32,13 +32,12 @@ impl Way<'_> {
         table.find(self.host, self.path)
     }
 
-    /// The app in the table that is in force now.
+    /// The app in a table.
     ///
     /// # Errors
     /// The answer, when there is none.
-    pub fn app(&self, ctx: &Ctx) -> Result<Arc<App>, Refusal> {
-        let table = ctx.shared.routes.load();
-        match self.find(&table) {
+    pub fn app(&self, table: &Table) -> Result<Arc<App>, Refusal> {
+        match self.find(table) {
             Some(app) => Ok(app.clone()),
             None if table.version == 0 => Err(Refusal::of(code::H99, self.host)),
             None => Err(Refusal::no_such_app()),

@@ -1,12 +1,14 @@
 //! Time: a monotonic clock in whole milliseconds for deadlines, and the time stamp of log lines.
 
-use std::sync::OnceLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use nix::time::ClockId;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since the first call in this process; never goes back.
+/// Milliseconds since the machine was started; never goes back.
 pub(crate) fn ms() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
+    // the call cannot fail: Linux has this clock since 2.6
+    ClockId::CLOCK_MONOTONIC.now().map_or(0, |t| {
+        t.tv_sec().cast_unsigned() * 1000 + t.tv_nsec().cast_unsigned() / 1_000_000
+    })
 }
 
 /// Microseconds since 1970 by the wall clock.

@@ -19,6 +19,7 @@ use crate::request::Request;
 use crate::sink::{Frames, Sink};
 use crate::slot;
 use crate::source::Source;
+use crate::table::{App, Table};
 use crate::thread::Ctx;
 use crate::tunnel::Tunnel;
 use crate::upload::{self, Ended, Progress};
@@ -31,6 +32,7 @@ use http::{HeaderValue, header};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What becomes of the client's connection.
@@ -166,6 +168,12 @@ enum Done {
     Switched(h1::Lease, crate::buffers::Buf, bool),
 }
 
+/// Who answers a request.
+enum Met {
+    App(Arc<App>),
+    House(Reply),
+}
+
 /// How one attempt at a dyno ended.
 enum Tried {
     /// `reusable`: the connection can serve the next request.
@@ -186,7 +194,7 @@ struct Serving<'s> {
     ticket: &'s mut Ticket,
 }
 
-impl Serving<'_> {
+impl<'s> Serving<'s> {
     async fn run(
         &mut self,
         body: &mut Source<'_>,
@@ -198,25 +206,12 @@ impl Serving<'_> {
             host: &asked.host,
             path: asked.path(),
         };
-        let facts = {
-            let table = ctx.shared.routes.load();
-            Facts::of(head, self.wire, &table.trusted, &ctx.dice)
+        let (facts, met) = self.meet(&asked, &way)?;
+        let app = match met {
+            Met::App(app) => app,
+            Met::House(reply) => return Ok(self.reply(body, reply).await),
         };
         let https = facts.origin.https;
-        self.ticket.forwarded(facts.id.bytes(), &facts.fwd, https);
-        if let Some(reply) = self.of_the_house(&asked, &way)? {
-            return Ok(self.reply(body, reply).await);
-        }
-        if head.minor == 2
-            && let Some(handshake) = &self.wire.tls
-            && ctx
-                .shared
-                .tls
-                .is_misdirected(handshake.sni.as_deref(), way.host)
-        {
-            return Err(Refusal::of(code::H31, way.host));
-        }
-        let app = way.app(ctx)?;
         self.ticket.of_app(&app);
         let request = Request {
             method: head.method(),
@@ -265,15 +260,42 @@ impl Serving<'_> {
         self.forward(body, &asked, &way, &facts, &effective).await
     }
 
+    /// Finds out who asks, and which app it is for. The table is looked at once.
+    fn meet(&mut self, asked: &Asked<'_>, way: &Way<'_>) -> Result<(Facts<'s>, Met), Refusal> {
+        let (ctx, head, wire) = (self.ctx, &self.arrived.head, self.wire);
+        let table = ctx.shared.routes.load();
+        let facts = Facts::of(head, wire, &table.trusted, &ctx.dice);
+        self.ticket
+            .forwarded(facts.id.bytes(), &facts.fwd, facts.origin.https);
+        if let Some(reply) = self.of_the_house(&table, asked, way)? {
+            return Ok((facts, Met::House(reply)));
+        }
+        if head.minor == 2
+            && let Some(handshake) = &wire.tls
+            && ctx
+                .shared
+                .tls
+                .is_misdirected(handshake.sni.as_deref(), way.host)
+        {
+            return Err(Refusal::of(code::H31, way.host));
+        }
+        let app = way.app(&table)?;
+        Ok((facts, Met::App(app)))
+    }
+
     /// What the router answers whatever app the host is: which release is served (on loopback), health, and ACME's
     /// challenges.
-    fn of_the_house(&self, asked: &Asked<'_>, way: &Way<'_>) -> Result<Option<Reply>, Refusal> {
+    fn of_the_house(
+        &self,
+        table: &Table,
+        asked: &Asked<'_>,
+        way: &Way<'_>,
+    ) -> Result<Option<Reply>, Refusal> {
         let (ctx, head) = (self.ctx, &self.arrived.head);
-        let table = ctx.shared.routes.load();
         let draining = ctx.is_stopping() || ctx.shared.draining.load(Relaxed);
         let method = head.method();
         let health = health::answer(
-            &table,
+            table,
             &table.front,
             draining,
             method,
@@ -297,7 +319,7 @@ impl Serving<'_> {
         }
         let local = self.wire.peer.ip().to_canonical().is_loopback();
         if local && way.path == RELEASE_PATH && head.first(Known::ForwardedFor).is_none() {
-            return release(ctx, way).map(Some);
+            return release(table, way).map(Some);
         }
         Ok(None)
     }
@@ -648,8 +670,8 @@ fn too_long() -> Refusal {
 }
 
 /// Which release the host's app is served from, by the table that is in force now.
-fn release(ctx: &Ctx, way: &Way<'_>) -> Result<Reply, Refusal> {
-    let app = way.app(ctx).map_err(|_| Refusal::no_such_app())?;
+fn release(table: &Table, way: &Way<'_>) -> Result<Reply, Refusal> {
+    let app = way.app(table).map_err(|_| Refusal::no_such_app())?;
     let doc =
         serde_json::json!({ "app": app.name, "release": app.release.map(|v| format!("v{v}")) });
     let mut reply = Reply::new(Own::Bytes(Bytes::from(doc.to_string())));

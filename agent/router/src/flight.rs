@@ -556,7 +556,7 @@ impl Drop for Ticket {
         let line = Line {
             code: e.code,
             sock: e.sock,
-            method: std::str::from_utf8(text(0)).unwrap_or_default(),
+            method: text(0),
             path: text(1),
             host: text(2),
             request_id: text(3),

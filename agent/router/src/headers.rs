@@ -53,7 +53,16 @@ impl<'a> Facts<'a> {
         let (mut upgrade, mut asked, mut trailers) = (None, false, false);
         let mut named = Vec::new();
         let mut fwd = Cow::Borrowed(&b""[..]);
-        for f in head.fields() {
+        let told = head.has_any([
+            Known::RequestId,
+            Known::ForwardedFor,
+            Known::ForwardedProto,
+            Known::ForwardedPort,
+            Known::Upgrade,
+            Known::Te,
+            Known::Connection,
+        ]);
+        for f in head.fields().take_while(|_| told) {
             match f.known {
                 Known::RequestId if id.is_none() => id = Some(f.value),
                 Known::ForwardedFor => {
@@ -256,7 +265,7 @@ fn name_all<'a>(named: &mut Vec<&'a [u8]>, value: &'a [u8]) {
 ///
 /// # Errors
 /// In words, when it cannot be a host name.
-pub(crate) fn host(text: &[u8]) -> Result<String, &'static str> {
+pub(crate) fn host(text: &[u8]) -> Result<Cow<'_, str>, &'static str> {
     const NONE: &str = "The request's Host is not a host name.";
     let name = match memchr::memrchr(b':', text).map(|i| (&text[..i], &text[i + 1..])) {
         Some((name, port)) if !port.contains(&b']') => {
@@ -268,14 +277,41 @@ pub(crate) fn host(text: &[u8]) -> Result<String, &'static str> {
         _ => text,
     };
     let name = name.strip_suffix(b".").unwrap_or(name);
-    let fits = |b: u8| {
-        b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'%')
-    };
-    if name.is_empty() || name.len() > 253 || !name.iter().copied().all(fits) {
+    let kinds = name
+        .iter()
+        .fold(0, |kinds, b| kinds | IN_HOST[usize::from(*b)]);
+    if name.is_empty() || name.len() > 253 || kinds & NO_HOST != 0 {
         return Err(NONE);
     }
-    String::from_utf8(name.to_ascii_lowercase()).map_err(|_| NONE)
+    let name = std::str::from_utf8(name).map_err(|_| NONE)?;
+    Ok(match kinds & UPPER {
+        0 => Cow::Borrowed(name),
+        _ => Cow::Owned(name.to_ascii_lowercase()),
+    })
 }
+
+/// A byte that stands in no host name.
+const NO_HOST: u8 = 1;
+/// A letter to be written small.
+const UPPER: u8 = 2;
+
+/// What each byte is to a host name.
+static IN_HOST: [u8; 256] = {
+    let mut kinds = [NO_HOST; 256];
+    let mut b = 0;
+    while b < 128 {
+        let c = b as u8;
+        if c.is_ascii_uppercase() {
+            kinds[b] = UPPER;
+        } else if c.is_ascii_alphanumeric()
+            || matches!(c, b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'%')
+        {
+            kinds[b] = 0;
+        }
+        b += 1;
+    }
+    kinds
+};
 
 /// Is the client's request id one to keep: 20 to 200 of `A-Za-z0-9+/=-`?
 fn is_request_id(id: &[u8]) -> bool {
@@ -286,14 +322,33 @@ fn is_request_id(id: &[u8]) -> bool {
 }
 
 fn fresh_id(dice: &Dice) -> [u8; uuid::fmt::Hyphenated::LENGTH] {
-    let (high, low) = (dice.roll().to_be_bytes(), dice.roll().to_be_bytes());
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&high);
-    bytes[8..].copy_from_slice(&low);
-    let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
-    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-    id.hyphenated().encode_lower(&mut text);
+    let bits = u128::from(dice.roll()) << 64 | u128::from(dice.roll());
+    let id = uuid::Builder::from_u128(bits)
+        .with_variant(uuid::Variant::RFC4122)
+        .with_version(uuid::Version::Random)
+        .into_uuid()
+        .as_u128();
+    let part = |shift: u32| hex((id >> shift) as u32);
+    let (a, b, c, d) = (part(96), part(64), part(32), part(0));
+    let mut text = [b'-'; uuid::fmt::Hyphenated::LENGTH];
+    text[..8].copy_from_slice(&a);
+    text[9..13].copy_from_slice(&b[..4]);
+    text[14..18].copy_from_slice(&b[4..]);
+    text[19..23].copy_from_slice(&c[..4]);
+    text[24..28].copy_from_slice(&c[4..]);
+    text[28..].copy_from_slice(&d);
     text
+}
+
+/// Eight digits, all at once: a nibble to each byte, then to each byte what makes a digit or a letter of it.
+fn hex(n: u32) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut x = u64::from(n);
+    x = (x | x << 16) & 0x0000_ffff_0000_ffff;
+    x = (x | x << 8) & 0x00ff_00ff_00ff_00ff;
+    x = (x | x << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = ((x + 6 * ONES) >> 4) & ONES;
+    (x + 0x30 * ONES + 0x27 * letters).to_be_bytes()
 }
 
 #[cfg(test)]

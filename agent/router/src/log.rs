@@ -3,6 +3,7 @@
 //! The serving threads never touch a file: when the writer is behind, batches are dropped and counted.
 
 use crate::clock::{self, Stamp};
+use foldhash::fast::RandomState;
 use hokku_model::AppId;
 use hokku_model::code::{self, Code};
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ pub(crate) struct Line<'a> {
     pub code: Option<Code>,
     /// `backend` or `client`: who broke off.
     pub sock: Option<&'static str>,
-    pub method: &'a str,
+    pub method: &'a [u8],
     pub path: &'a [u8],
     pub host: &'a [u8],
     pub request_id: &'a [u8],
@@ -40,6 +41,7 @@ pub(crate) struct Line<'a> {
 impl Line<'_> {
     /// Appends the line, with its end, to `out`.
     pub fn write(&self, out: &mut Vec<u8>, stamp: &mut Stamp, micros: i64) {
+        out.reserve(320 + self.path.len() + self.host.len() + self.fwd.len());
         stamp.write(out, micros);
         out.extend_from_slice(b" heroku[router]: at=");
         let level = match self.code {
@@ -57,7 +59,7 @@ impl Line<'_> {
             let _ = write!(out, " sock={sock}");
         }
         out.extend_from_slice(b" method=");
-        bare(out, self.method.as_bytes());
+        bare(out, self.method);
         out.extend_from_slice(b" path=\"");
         quoted(out, self.path);
         out.extend_from_slice(b"\" host=");
@@ -108,12 +110,38 @@ fn number(out: &mut Vec<u8>, mut n: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// Not to be written inside quotes as it is.
+const ODD: u8 = 1;
+/// Not to be written without quotes.
+const UNFIT: u8 = 2;
+
+/// What each byte is to a field.
+static KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut b = 0;
+    while b < 256 {
+        let c = b as u8;
+        let quotes = c == b'"' || c == b'\\';
+        if c < b' ' || c == 0x7f || quotes {
+            kinds[b] |= ODD;
+        }
+        if !c.is_ascii_graphic() || quotes {
+            kinds[b] |= UNFIT;
+        }
+        b += 1;
+    }
+    kinds
+};
+
+/// Is one of the bytes of this kind?
+fn has(text: &[u8], kind: u8) -> bool {
+    let kinds = text.iter().fold(0, |all, b| all | KINDS[usize::from(*b)]);
+    kinds & kind != 0
+}
+
 /// Inside quotes: no quote, no line end can end the field early.
 fn quoted(out: &mut Vec<u8>, text: &[u8]) {
-    if text
-        .iter()
-        .all(|b| *b >= b' ' && !matches!(b, b'"' | b'\\' | 0x7f))
-    {
+    if !has(text, ODD) {
         return out.extend_from_slice(text);
     }
     for b in text {
@@ -127,11 +155,17 @@ fn quoted(out: &mut Vec<u8>, text: &[u8]) {
 
 /// Without quotes: nothing that would begin another field.
 fn bare(out: &mut Vec<u8>, text: &[u8]) {
-    let fits = |b: &u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\');
-    if text.iter().all(fits) {
+    if !has(text, UNFIT) {
         return out.extend_from_slice(text);
     }
-    out.extend(text.iter().map(|b| if fits(b) { *b } else { b'?' }));
+    let fit = |b: &u8| {
+        if KINDS[usize::from(*b)] & UNFIT == 0 {
+            *b
+        } else {
+            b'?'
+        }
+    };
+    out.extend(text.iter().map(fit));
 }
 
 /// Lines for one file.
@@ -153,7 +187,7 @@ struct Gathered {
 
 /// A thread's lines that the writer does not have yet.
 pub(crate) struct Lines {
-    by_app: HashMap<Option<AppId>, Gathered>,
+    by_app: HashMap<Option<AppId>, Gathered, RandomState>,
     size: usize,
     stamp: Stamp,
     writer: SyncSender<Batch>,
@@ -162,7 +196,7 @@ pub(crate) struct Lines {
 impl Lines {
     pub fn new(writer: SyncSender<Batch>) -> Lines {
         Lines {
-            by_app: HashMap::new(),
+            by_app: HashMap::default(),
             size: 0,
             stamp: Stamp::new(),
             writer,
@@ -221,7 +255,7 @@ mod tests {
         Line {
             code: None,
             sock: None,
-            method: "GET",
+            method: b"GET",
             path: b"/a?b=c",
             host: b"my-app.example.com",
             request_id: b"0123456789abcdef0123",

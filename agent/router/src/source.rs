@@ -1,6 +1,6 @@
 //! A body on its way in: a client's upload or an app's answer, over HTTP/1.1 or HTTP/2.
 
-use crate::buffers::{Buf, LARGE};
+use crate::buffers::{Buf, LARGE, MEDIUM};
 use crate::http1::body::Left;
 use crate::http1::framing::Framing;
 use crate::http1::head;
@@ -35,6 +35,8 @@ pub(crate) struct H1<'a> {
     buf: Buf,
     left: Left,
     ready: (usize, usize),
+    /// How much memory it may be read into.
+    most: usize,
     trailers: Option<Box<HeaderMap>>,
     /// The last read filled all there was room for.
     full: bool,
@@ -49,13 +51,23 @@ pub(crate) struct H2 {
 }
 
 impl<'a> Source<'a> {
-    /// `buf`: what was read after the head.
-    pub fn h1(io: &'a Io, buf: Buf, framing: Framing) -> Source<'a> {
+    /// A client's body; `buf`: what was read after the head.
+    pub fn upload(io: &'a Io, buf: Buf, framing: Framing) -> Source<'a> {
+        Source::h1(io, buf, framing, MEDIUM)
+    }
+
+    /// An app's body; `buf`: what was read after the head.
+    pub fn answer(io: &'a Io, buf: Buf, framing: Framing) -> Source<'a> {
+        Source::h1(io, buf, framing, LARGE)
+    }
+
+    fn h1(io: &'a Io, buf: Buf, framing: Framing, most: usize) -> Source<'a> {
         Source::H1(H1 {
             io,
             buf,
             left: Left::of(framing),
             ready: (0, 0),
+            most,
             trailers: None,
             full: false,
         })
@@ -174,10 +186,10 @@ impl H1<'_> {
             }
             // long bodies are read in larger pieces
             if self.full
-                && !self.buf.is_large()
+                && self.buf.size() < self.most
                 && self.left.length().is_none_or(|n| n > LARGE as u64 / 4)
             {
-                self.buf.grow();
+                self.buf.grow_to(self.most);
             }
             match ready!(self.io.poll_fill(cx, &mut self.buf)) {
                 Ok(0) if matches!(self.left, Left::UntilClose) => self.left = Left::Nothing,

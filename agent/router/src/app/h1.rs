@@ -101,7 +101,7 @@ pub(crate) async fn hear<'l>(
                 Framing::Chunks | Framing::UntilClose => None,
             },
             reusable: !closes && framing != Framing::UntilClose,
-            body: Source::h1(io, buf, framing),
+            body: Source::answer(io, buf, framing),
             head,
         });
     }

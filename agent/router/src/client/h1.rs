@@ -58,7 +58,7 @@ pub(super) async fn serve(ctx: &Rc<Ctx>, conn: &mut Conn, mut first: bool) -> Ne
                 return Next::Linger;
             }
         };
-        let mut body = Source::h1(&conn.io, std::mem::take(&mut conn.buf), framing);
+        let mut body = Source::upload(&conn.io, std::mem::take(&mut conn.buf), framing);
         let arrived = Arrived {
             head,
             framing,

@@ -19,6 +19,9 @@ pub(crate) enum Framing {
 
 /// The framing that the fields tell, the same for requests and answers.
 fn told(head: &Head) -> Result<Framing, Fault> {
+    if !head.has_any([Known::ContentLength, Known::TransferEncoding]) {
+        return Ok(Framing::Nothing);
+    }
     let (mut length, mut chunked) = (None, false);
     for f in head.fields() {
         match f.known {

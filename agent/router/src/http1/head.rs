@@ -61,6 +61,8 @@ struct Line {
 pub(crate) struct Head {
     bytes: Vec<u8>,
     lines: Vec<Line>,
+    /// The bits of all [`Known`] among the lines.
+    seen: u64,
     /// Method, or reason phrase.
     first: Span,
     /// Target.
@@ -106,6 +108,7 @@ impl Head {
         Head {
             bytes: buffers::text(),
             lines: LISTS.with_borrow_mut(Vec::pop).unwrap_or_default(),
+            seen: 0,
             first: Span::default(),
             second: Span::default(),
             status: 0,
@@ -148,15 +151,15 @@ impl Head {
     }
 
     fn checked_answer(self) -> Result<Head, Fault> {
-        let large = |f: &Field<'_>| f.known == Known::SetCookie && f.value.len() > COOKIE_MAX;
-        if self.fields().any(|f| large(&f)) {
+        if self.all(Known::SetCookie).any(|v| v.len() > COOKIE_MAX) {
             return Err(Fault::limit(502, "A cookie is too large."));
         }
         self.checked_names()
     }
 
     fn checked_names(self) -> Result<Head, Fault> {
-        if self.lines.iter().any(|l| l.name.len() > NAME_MAX) {
+        // most heads are shorter than one name may be
+        if self.bytes.len() > NAME_MAX && self.lines.iter().any(|l| l.name.len() > NAME_MAX) {
             return Err(Fault::limit(431, "The name of a field is too long."));
         }
         Ok(self)
@@ -164,11 +167,17 @@ impl Head {
 
     fn keep(&mut self, text: &[u8], headers: &[Header<'_>]) {
         self.bytes.extend_from_slice(text);
-        self.lines.extend(headers.iter().map(|h| Line {
-            name: Span::of(h.name.as_bytes(), text),
-            value: Span::of(h.value, text),
-            known: known(h.name.as_bytes()),
+        let mut seen = 0;
+        self.lines.extend(headers.iter().map(|h| {
+            let known = known(h.name.as_bytes());
+            seen |= known.bit();
+            Line {
+                name: Span::of(h.name.as_bytes(), text),
+                value: Span::of(h.value, text),
+                known,
+            }
         }));
+        self.seen = seen;
     }
 
     /// Brings the head of an HTTP/2 request into this form.
@@ -252,6 +261,7 @@ impl Head {
         self.bytes.extend_from_slice(b": ");
         let value = self.put(value);
         self.bytes.extend_from_slice(b"\r\n");
+        self.seen |= known.bit();
         self.lines.push(Line { name, value, known });
     }
 
@@ -297,9 +307,18 @@ impl Head {
         self.lines.iter().map(|l| self.field(l))
     }
 
+    /// Is there a field of one of these names?
+    pub fn has_any<const N: usize>(&self, names: [Known; N]) -> bool {
+        self.seen & names.iter().fold(0, |bits, k| bits | k.bit()) != 0
+    }
+
     /// The values of a field the router knows.
     pub fn all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
-        self.lines
+        let lines: &[Line] = match self.seen & known.bit() {
+            0 => &[],
+            _ => &self.lines,
+        };
+        lines
             .iter()
             .filter(move |l| l.known == known)
             .map(|l| l.value.get(&self.bytes))

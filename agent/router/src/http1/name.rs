@@ -137,7 +137,14 @@ fn is_look_alike(name: &[u8]) -> bool {
     .contains(&&plain[..])
 }
 
+const _: () = assert!((Known::AccelBuffering as u8) < 64, "each name has its bit");
+
 impl Known {
+    /// Its bit in a set of names.
+    pub const fn bit(self) -> u64 {
+        1 << self as u8
+    }
+
     /// Fields of one hop, which are never passed on.
     pub fn is_hop_by_hop(self) -> bool {
         matches!(
