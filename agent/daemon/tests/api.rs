@@ -384,7 +384,7 @@ async fn config_formation_and_releases() {
         format!("Remove GONE config vars {by}"),
         format!("Release v3 created {by}"),
         format!("Rollback to v4 {by}"),
-        format!("Scaled to web@3:Basic worker@1:Basic {by}"),
+        format!("Scaled to web@3:Standard-2X worker@1:Basic {by}"),
     ] {
         assert!(lines.contains(&line), "{line}: {lines:?}");
     }

@@ -158,8 +158,9 @@ impl Served {
     /// # Errors
     /// In words, when the folder cannot be meant.
     pub fn read(files: &Files, segments: usize) -> Result<Served, &'static str> {
-        if !files.root.starts_with('/') || files.root.contains('\0') {
-            return Err("its root is not an absolute path");
+        let leads_out = files.root.split('/').any(|s| s == "..");
+        if files.root.is_empty() || files.root.contains('\0') || leads_out {
+            return Err("its root is no path of a folder");
         }
         Ok(Served {
             files: files.clone(),

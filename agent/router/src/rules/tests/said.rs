@@ -85,7 +85,7 @@ fn what_cannot_be_used_is_left_out_and_named() {
             status: 302,
         }),
         rewrite: Some("x".into()),
-        files: files("relative").files,
+        files: files("../elsewhere").files,
         request_headers: HeaderEdits {
             set: [
                 ("content-length".to_owned(), "1".to_owned()),
