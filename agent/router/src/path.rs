@@ -151,11 +151,12 @@ pub(crate) fn without_dots(path: &str) -> String {
     let mut ends_open = true;
     for segment in path.split('/') {
         let dots = dots_in(segment);
-        ends_open = segment.is_empty() || dots.is_some();
+        ends_open = segment.is_empty() || segment.starts_with(';') || dots.is_some();
         match dots {
             Some(2) => _ = kept.pop(),
             Some(_) => {}
-            None if segment.is_empty() => {}
+            // nothing but parameters is no segment in the normal form, so no `..` may take it for one
+            None if segment.is_empty() || segment.starts_with(';') => {}
             None => kept.push(segment),
         }
     }
@@ -277,6 +278,8 @@ mod tests {
             ("/a/.", "/a/"),
             ("/..", "/"),
             ("/a//b/../c", "/a/c"),
+            ("/a/;/..", "/"),
+            ("/a/;x=1/../b", "/b"),
         ] {
             assert_eq!(without_dots(path), resolved, "{path}");
         }

@@ -109,16 +109,20 @@ The keys are those of [routing] in hokku.toml (man 5 hokku.toml). They count at 
 unset, over whatever hokku.toml is pushed.")]
 pub struct Set {
     /// key=value
-    #[arg(required = true, value_name = "KEY=VALUE")]
+    #[arg(required_unless_present = "proto", value_name = "KEY=VALUE")]
     pairs: Vec<String>,
     /// For this path and all below it
     #[arg(short, long)]
     path: Option<String>,
+    /// What the web dynos speak: http1, or h2c for gRPC; the same as proto=...
+    #[arg(long, value_name = "PROTO")]
+    proto: Option<String>,
 }
 
 impl Set {
     /// Sets all or none.
-    pub fn run(self, cx: &Context) -> Result<()> {
+    pub fn run(mut self, cx: &Context) -> Result<()> {
+        self.pairs.extend(self.proto.map(|p| format!("proto={p}")));
         let patch = read_pairs(&self.pairs, self.path.as_deref())?;
         let names: Vec<String> = patch.set.keys().cloned().collect();
         change(cx, "Setting", &names, &patch)
