@@ -8,6 +8,7 @@
 
 pub mod action;
 mod apply;
+pub mod autoscale;
 pub mod backoff;
 pub mod check;
 pub mod desired;

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod app;
+pub mod autoscale;
 pub mod code;
 pub mod dyno;
 pub mod id;
