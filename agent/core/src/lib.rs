@@ -9,6 +9,7 @@
 pub mod acme;
 pub mod action;
 mod apply;
+pub mod autoscale;
 pub mod backoff;
 pub mod check;
 pub mod desired;

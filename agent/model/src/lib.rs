@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod app;
+pub mod autoscale;
 pub mod cert;
 pub mod code;
 pub mod dyno;
