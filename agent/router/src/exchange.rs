@@ -143,11 +143,7 @@ async fn refuse(
     let accept = crate::request::Fields::get(head, "accept");
     let app = ticket.app();
     let custom = app.and_then(|a| refusal.page.custom_url(&a.routing));
-    let mut page = refusal.page.render(accept, custom);
-    if let Some(hsts) = app.and_then(|a| a.rules.hsts(ticket.https())) {
-        let name = header::STRICT_TRANSPORT_SECURITY;
-        page.headers_mut().insert(name, hsts.clone());
-    }
+    let page = refusal.page.render(accept, custom);
     // the verdict, if there was one, is in the code
     ticket.flight.acquit();
     if let Some(code) = refusal.code {
@@ -235,12 +231,8 @@ impl<'s> Serving<'s> {
         let effective = match decision {
             Decision::Forward(effective) => effective,
             Decision::Refuse(code) => return Err(Refusal::of(code, app.name.as_str())),
-            Decision::Reply(mut reply, saved) => {
+            Decision::Reply(reply, saved) => {
                 self.ticket.flight.saved.set(saved);
-                if let Some(hsts) = app.rules.hsts(https) {
-                    let name = header::STRICT_TRANSPORT_SECURITY;
-                    reply.headers_mut().insert(name, hsts.clone());
-                }
                 return Ok(self.reply(body, reply).await);
             }
             // a password is asked for once

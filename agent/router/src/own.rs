@@ -16,7 +16,11 @@ pub(crate) async fn send(front: &Front<'_>, ticket: &mut Ticket, reply: Reply, t
     if ticket.flight.ctx.is_stopping() {
         front.close();
     }
-    let (parts, own) = reply.into_parts();
+    let (mut parts, own) = reply.into_parts();
+    if let Some(hsts) = ticket.app().and_then(|a| a.rules.hsts(ticket.https())) {
+        let name = http::header::STRICT_TRANSPORT_SECURITY;
+        parts.headers.insert(name, hsts.clone());
+    }
     let status = parts.status.as_u16();
     ticket.status(status);
     let reason = parts.status.canonical_reason().unwrap_or("");

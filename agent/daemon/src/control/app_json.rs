@@ -1,34 +1,18 @@
 //! `app.json` of a checked-out source.
 
+use super::source;
 use hokku_core::parse::app_json::{MAX_BYTES, NAME, parse};
 use hokku_model::health::AppJson;
 use std::path::Path;
-use tokio::io::AsyncReadExt;
 
 /// Reads what the source says, and what the pusher is to be told about it; nothing when it has no such file.
 ///
 /// # Errors
 /// For the pusher, in Heroku's form (` !     …`), with line ends: what is wrong, and where.
 pub(super) async fn read(source: &Path) -> Result<(AppJson, String), String> {
-    let path = source.join(NAME);
-    let bad = |why: &str| Err(format!(" !     {NAME} {why}\n !\n"));
-    match tokio::fs::symlink_metadata(&path).await {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Default::default()),
-        Err(e) => return bad(&format!("can't be read: {e}.")),
-        Ok(meta) if !meta.is_file() => {
-            return bad("is no file. Commit the file itself, not a link or a folder.");
-        }
-        Ok(_) => {}
-    }
-    let mut bytes = vec![];
-    let read = async {
-        let file = tokio::fs::File::open(&path).await?;
-        let most = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX) + 1;
-        file.take(most).read_to_end(&mut bytes).await
+    let Some(bytes) = source::read(source, NAME, MAX_BYTES).await? else {
+        return Ok(Default::default());
     };
-    if let Err(e) = read.await {
-        return bad(&format!("can't be read: {e}."));
-    }
     let lines = |all: &[String]| -> String {
         let line = |text: &String| match text.starts_with(NAME) {
             true => format!(" !     {text}\n"),

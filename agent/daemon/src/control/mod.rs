@@ -17,6 +17,7 @@ mod memory;
 mod oneoff;
 mod push;
 mod queue;
+mod source;
 mod sweep;
 mod view;
 
