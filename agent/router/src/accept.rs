@@ -1,6 +1,6 @@
 //! Takes new connections from all listening sockets and gives each to the thread that has the fewest.
 
-use crate::thread::{Handle, Order};
+use crate::thread::{Handle, Order, Shared};
 use crate::wire::Counted;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,6 +9,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How long the first connections may wait in the kernel's queue for a router that never had a route table. The agent
+/// that started it sends one within milliseconds; without one there are only errors to answer with.
+const FIRST_TABLE: Duration = Duration::from_secs(2);
 
 /// What a listening socket's clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,17 +34,28 @@ pub(crate) enum Gate {
     Closed,
 }
 
-/// Accepts while the gate is open; a connection that was accepted is always served. `limit`: connections at once over
-/// all threads.
+/// Accepts while the gate is open and, within [`FIRST_TABLE`], there is a route table; a connection that was accepted is
+/// always served. `limit`: connections at once over all threads.
 pub(crate) async fn accept_all(
     listeners: Vec<(TcpListener, Via)>,
     threads: Vec<Handle>,
     limit: usize,
     mut gate: watch::Receiver<Gate>,
+    shared: &Shared,
 ) -> io::Result<()> {
     // a lost sender means closed as well
     if gate.wait_for(|g| *g != Gate::Wait).await.is_err() {
         return Ok(());
+    }
+    let start = Instant::now();
+    while shared.routes.load().version == 0 && start.elapsed() < FIRST_TABLE {
+        let closed = gate.wait_for(|g| *g == Gate::Closed);
+        if tokio::time::timeout(Duration::from_millis(5), closed)
+            .await
+            .is_ok()
+        {
+            break;
+        }
     }
     let threads = Rc::new(threads);
     let mut tasks = tokio::task::JoinSet::new();

@@ -248,9 +248,9 @@ fn start_with(
     let asides = aside::start(aside, shared.clone(), handles.clone())?;
     let (gate, at_gate) = watch::channel(Gate::Wait);
     let acceptor = on_runtime("router-accept", {
-        let handles = handles.clone();
+        let (handles, shared) = (handles.clone(), shared.clone());
         move || async move {
-            if let Err(e) = accept::accept_all(listeners, handles, limit, at_gate).await {
+            if let Err(e) = accept::accept_all(listeners, handles, limit, at_gate, &shared).await {
                 tracing::error!("the listening sockets cannot be used: {e}");
             }
         }

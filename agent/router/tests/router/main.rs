@@ -10,6 +10,7 @@ mod h2c;
 mod handover;
 mod head;
 mod hostile;
+mod house;
 mod limits;
 mod proxy_protocol;
 mod retry;
