@@ -32,6 +32,7 @@ fn record() -> impl Strategy<Value = DynoRecord> {
             command: "x".into(),
             started_at: Micros(at * 1_000_000),
             oneoff: n.starts_with("run"),
+            purpose: Default::default(),
             quota: Default::default(),
             care: Default::default(),
         }

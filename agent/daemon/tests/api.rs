@@ -449,6 +449,7 @@ async fn dynos_are_run_restarted_and_stopped() {
             command: "x".into(),
             started_at: Micros::now(),
             oneoff,
+            purpose: Default::default(),
             quota: Default::default(),
             care: Default::default(),
         },

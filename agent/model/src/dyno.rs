@@ -32,12 +32,33 @@ pub struct DynoRecord {
     pub started_at: Micros,
     /// Formation member, or a one-off that is never restarted.
     pub oneoff: bool,
+    /// What a one-off is for.
+    #[serde(default)]
+    pub purpose: Purpose,
     /// What it may use; fixed at its start.
     #[serde(default)]
     pub quota: Box<Quota>,
     /// How it is watched and stopped, by its release's `app.json`.
     #[serde(default)]
     pub care: Care,
+}
+
+/// What a one-off dyno was started for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// Somebody's `app run`.
+    #[default]
+    Run,
+    /// The release phase of a release, before anything switches to it.
+    Release,
+    /// One run of a cron entry.
+    Cron {
+        /// The entry's name.
+        entry: String,
+        /// The number of the run in the entry's history, from 1.
+        run: u64,
+    },
 }
 
 /// How a process ended.

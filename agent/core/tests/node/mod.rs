@@ -187,6 +187,7 @@ impl Node {
             command: format!("run {}", name.kind),
             started_at: self.now,
             oneoff: !matches!(name.kind.as_str(), "web" | "worker" | "clock"),
+            purpose: Default::default(),
             quota: Default::default(),
             care: self.app_json.care_of(&name.kind),
             name,

@@ -274,6 +274,7 @@ impl World {
             command: release.process_types[&name.kind].clone(),
             started_at: now,
             oneoff: false,
+            purpose: Default::default(),
             quota: Default::default(),
             care: self.care(app, version, web),
         };

@@ -248,6 +248,7 @@ impl World {
             command: "bash".into(),
             started_at: self.now,
             oneoff: true,
+            purpose: Default::default(),
             quota: Default::default(),
             care: Default::default(),
         };

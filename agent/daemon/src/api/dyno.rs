@@ -165,6 +165,7 @@ fn order(app: &App, actor: &Actor, body: RunDyno) -> Result<OneoffOrder> {
         (rows.unwrap_or(ROWS_COLS.0), cols.unwrap_or(ROWS_COLS.1))
     });
     Ok(OneoffOrder {
+        purpose: hokku_model::dyno::Purpose::Run,
         app: app.id,
         user: actor.user.clone(),
         kind,

@@ -119,6 +119,7 @@ impl Control {
             command: command.clone(),
             started_at: Micros::now(),
             oneoff: false,
+            purpose: Default::default(),
             quota: wish.quotas.get(&name.kind).cloned().unwrap_or_default(),
             care: release.app_json.care_of(&name.kind),
             name,

@@ -40,6 +40,8 @@ pub struct OneoffOrder {
     pub app: AppId,
     /// Who asked.
     pub user: String,
+    /// What for.
+    pub purpose: hokku_model::dyno::Purpose,
     /// `run` unless the caller wants another name.
     pub kind: hokku_model::ProcessType,
     /// Program and arguments, unchanged; or one line for `bash -c`. A first word that is a process type of the

@@ -71,6 +71,7 @@ impl Control {
             },
             started_at: Micros::now(),
             oneoff: true,
+            purpose: order.purpose,
             quota,
             care: Default::default(),
         };

@@ -72,6 +72,7 @@ impl Control {
                     port: None,
                     started_at: crashed.since,
                     oneoff: false,
+                    purpose: Default::default(),
                     quota: Default::default(),
                     care: Default::default(),
                 };

@@ -81,6 +81,7 @@ impl Node {
                 command: script.into(),
                 started_at: Micros::now(),
                 oneoff: false,
+                purpose: Default::default(),
                 quota: Default::default(),
                 care: Default::default(),
             },

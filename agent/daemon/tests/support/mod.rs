@@ -174,6 +174,7 @@ fn record(order: &control::OneoffOrder, index: u32) -> hokku_model::dyno::DynoRe
         command: "it".into(),
         started_at: hokku_model::Micros::now(),
         oneoff: true,
+        purpose: Default::default(),
         quota: Default::default(),
         care: Default::default(),
     }
