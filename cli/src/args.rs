@@ -1,9 +1,9 @@
 //! The one definition of the commands and their flags; help and completions are made from it.
 
 use crate::commands::{
-    apps, auth, authorizations, builds, certs, completions, config, credentials, domains,
-    hokku_toml, isolation, keys, limits, logs, maintenance, open, ps, ps_why, releases, remotes,
-    routing, run, status,
+    apps, auth, authorizations, autoscale, builds, certs, completions, config, credentials,
+    domains, hokku_toml, isolation, keys, limits, logs, maintenance, open, ps, ps_why, releases,
+    remotes, routing, run, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -71,6 +71,12 @@ pub enum Command {
     LimitsSet(limits::Set),
     #[command(name = "limits:unset")]
     LimitsUnset(limits::Unset),
+    #[command(name = "autoscale", visible_alias = "ps:autoscale", aliases = ["ps:autoscale:enable", "autoscale:set"])]
+    Autoscale(autoscale::Autoscale),
+    #[command(name = "autoscale:explain")]
+    AutoscaleExplain(autoscale::Explain),
+    #[command(name = "autoscale:off", aliases = ["ps:autoscale:disable", "autoscale:unset"])]
+    AutoscaleOff(autoscale::Off),
     #[command(name = "logs")]
     Logs(logs::Logs),
     #[command(name = "run")]

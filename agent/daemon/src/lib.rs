@@ -4,6 +4,7 @@
 
 pub mod acme;
 pub mod api;
+pub mod autoscale;
 pub mod build;
 pub mod config;
 pub mod control;

@@ -3,6 +3,7 @@
 use crate::{
     acme::{self, Acme},
     api::{self, ApiState},
+    autoscale,
     build::Builder,
     config::Config,
     control::{self, Control, Ears, Hands},
@@ -145,8 +146,14 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         Acme::new(config.clone(), ops.clone(), served.clone()),
         shutdown.clone(),
     ));
+    let (scaled_tx, scaled) = watch::channel(autoscale::Told::default());
+    tokio::spawn(autoscale::keep(
+        autoscale::Room::new(config.clone(), ops.clone(), handle.clone(), scaled_tx),
+        shutdown.clone(),
+    ));
     let state = ApiState::new(config.clone(), ops, handle, capability.notices)
         .watching(served)
+        .scaled(scaled)
         .without_fence(no_fence)
         .beside(git::routes(git.clone()));
     tokio::spawn(git::keep(git, shutdown.clone()));

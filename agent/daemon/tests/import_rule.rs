@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 /// Each room and the rooms it may import. `config` is the settings' type, open to all but the ground.
 const RULE: &[(&str, &[&str])] = &[
-    ("api", &["ops", "control", "logs", "sys", "config"]),
+    (
+        "api",
+        &["ops", "autoscale", "control", "logs", "sys", "config"],
+    ),
     ("git", &["ops", "control", "logs", "sys", "config"]),
     (
         "control",
@@ -20,6 +23,10 @@ const RULE: &[(&str, &[&str])] = &[
         ],
     ),
     ("acme", &["ops", "sys", "config"]),
+    (
+        "autoscale",
+        &["ops", "control", "router", "logs", "sys", "config"],
+    ),
     ("ops", &["store", "config"]),
     ("build", &["slug", "sys", "config"]),
     ("slug", &["sys", "config"]),

@@ -203,6 +203,66 @@ pub struct LimitsPatch {
     pub unset: Vec<String>,
 }
 
+/// hokku: `GET /hokku/apps/:app/autoscale`: one for each process type that follows its load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AutoscaleLine {
+    /// The process type.
+    pub r#type: String,
+    /// How many dynos are wanted now.
+    pub quantity: u32,
+    /// What was asked for.
+    pub plan: crate::autoscale::Plan,
+    /// The bounds that hold now, by the schedule.
+    pub bounds: (u32, u32),
+    /// What was decided last; null when nothing was measured yet.
+    #[serde(default)]
+    pub told: Option<AutoscaleTold>,
+}
+
+/// A decision, and what it was made of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AutoscaleTold {
+    /// When, RFC 3339.
+    pub at: String,
+    /// In words, with its numbers.
+    pub why: String,
+    /// The newest measurement: names and values in words.
+    #[serde(default)]
+    pub measured: Vec<(String, String)>,
+    /// What can't be measured, in words.
+    #[serde(default)]
+    pub missing: Vec<String>,
+    /// The latest changes, newest first: when, and why.
+    #[serde(default)]
+    pub changes: Vec<(String, String)>,
+}
+
+/// hokku: `PATCH /hokku/apps/:app/autoscale/:type`. What is not named stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutoscalePatch {
+    /// The fewest dynos.
+    #[serde(default)]
+    pub min: Option<u32>,
+    /// The most dynos.
+    #[serde(default)]
+    pub max: Option<u32>,
+    /// `queue=50ms,cpu=70%`
+    #[serde(default)]
+    pub target: Option<String>,
+    /// `Mon-Fri 8:00`: the bounds are those from that time on.
+    #[serde(default)]
+    pub at: Option<String>,
+    /// The time zone of all such times.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// A command that prints the number of jobs that wait.
+    #[serde(default)]
+    pub depth_command: Option<String>,
+    /// A path of the app that answers with it.
+    #[serde(default)]
+    pub depth_path: Option<String>,
+}
+
 /// hokku: `GET /hokku/apps/:app/dynos/:dyno/why`: one for each dyno of the name, or one for the empty slot.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Why {

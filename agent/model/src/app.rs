@@ -44,6 +44,9 @@ pub struct App {
     /// What dynos of a process type may use; a type that is not in it has no limits of its own.
     #[serde(default)]
     pub limits: BTreeMap<ProcessType, TypeLimits>,
+    /// Process types whose number of dynos follows their load.
+    #[serde(default)]
+    pub autoscale: BTreeMap<ProcessType, crate::autoscale::Plan>,
     /// When the app was made.
     pub created_at: Micros,
     /// When anything of this record last changed.

@@ -8,6 +8,7 @@ mod support;
 
 mod acme;
 mod agent_death;
+mod autoscale;
 mod bad_deploys;
 mod certs;
 mod config;

@@ -10,6 +10,8 @@ pub struct Decision {
     pub want: u32,
     /// With the numbers it was made of: a line of the app's log when `want` changes, and of `autoscale:explain`.
     pub why: String,
+    /// More are asked for than may or can be had.
+    pub short: bool,
     /// A load that was found to be too much now; to be kept in [`Past::capacity`].
     pub learned: Option<Capacity>,
 }
@@ -20,6 +22,7 @@ pub fn decide(wish: &Autoscale, past: &Past, wanted: u32, room: u32, now: Micros
     let keep = |why: String| Decision {
         want: wanted,
         why,
+        short: false,
         learned: None,
     };
     if wanted < min || wanted > max {
@@ -47,6 +50,7 @@ fn up(ask: Ask, past: &Past, wanted: u32, max: u32, room: u32, now: Micros) -> D
     let keep = |why: String| Decision {
         want: wanted,
         why,
+        short: false,
         learned: None,
     };
     let last = past.samples().next_back();
@@ -71,6 +75,7 @@ fn up(ask: Ask, past: &Past, wanted: u32, max: u32, room: u32, now: Micros) -> D
     if wanted == max {
         return Decision {
             learned,
+            short: true,
             ..keep(format!("{ask}; {max} is the most allowed"))
         };
     }
@@ -82,6 +87,7 @@ fn up(ask: Ask, past: &Past, wanted: u32, max: u32, room: u32, now: Micros) -> D
     if want <= wanted {
         return Decision {
             learned,
+            short: true,
             ..keep(format!(
                 "{ask}; the host has no memory for more than {wanted}"
             ))
@@ -90,6 +96,7 @@ fn up(ask: Ask, past: &Past, wanted: u32, max: u32, room: u32, now: Micros) -> D
     Decision {
         want,
         why: format!("{wanted} to {want}: {ask}"),
+        short: false,
         learned,
     }
 }
@@ -129,6 +136,7 @@ fn down(wish: &Autoscale, past: &Past, wanted: u32, now: Micros) -> Result<Decis
     Ok(Decision {
         want,
         why: format!("{wanted} to {want}: at most in {} s: {why}", CALM.as_secs()),
+        short: false,
         learned: None,
     })
 }

@@ -13,17 +13,19 @@
 //!
 //! What it never does: go below `min`, above `max`, or beyond what the host has memory for (never into swap); give up
 //! because requests fail (Heroku's does); react to one odd sample.
-//! Who calls it: nobody yet, the loop will every [`EVERY`]. Tests: beside the code; whole load traces in `tests/autoscale/`.
+//! Who calls it: the agent's room `autoscale`, every [`EVERY`]. Tests: beside the code; whole load traces in `tests/autoscale/`.
 
 mod decide;
 mod sample;
+mod schedule;
 mod signal;
 mod target;
 
 pub use decide::{Decision, decide};
 pub use sample::{Capacity, Past, Sample};
+pub use schedule::{parse_at, spell_at};
 pub use signal::{Ask, Signal};
-pub use target::parse_targets;
+pub use target::{parse_targets, spell_targets};
 
 use std::time::Duration;
 

@@ -51,6 +51,21 @@ pub fn parse_targets(text: &str) -> Result<Targets, String> {
     Ok(targets)
 }
 
+/// As [`parse_targets`] reads it.
+pub fn spell_targets(t: &Targets) -> String {
+    let all = [
+        ("queue", t.queue_ms, "ms"),
+        ("cpu", t.cpu, "%"),
+        ("memory", t.memory, "%"),
+        ("inflight", t.inflight, ""),
+        ("depth", t.depth, ""),
+    ];
+    let set = all
+        .iter()
+        .filter_map(|(name, n, unit)| Some(format!("{name}={}{unit}", (*n)?)));
+    set.collect::<Vec<_>>().join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +78,7 @@ mod tests {
             (t.queue_ms, t.cpu, t.memory, t.inflight, t.depth),
             (Some(50), Some(70), Some(80), Some(10), Some(5))
         );
+        assert_eq!(parse_targets(&spell_targets(&t)), Ok(t));
         for bad in [
             "",
             ",",

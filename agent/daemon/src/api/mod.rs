@@ -9,6 +9,7 @@
 mod account;
 mod app;
 mod attach;
+mod autoscale;
 mod caller;
 mod cert;
 mod config_var;
@@ -46,6 +47,7 @@ pub struct ApiState {
     notices: Arc<[String]>,
     served: watch::Receiver<Served>,
     no_fence: Option<String>,
+    scaled: watch::Receiver<crate::autoscale::Told>,
     links: Arc<link::Links>,
     doorman: Arc<caller::Doorman>,
     beside: Router,
@@ -65,6 +67,7 @@ impl ApiState {
             notices: notices.into(),
             served: watch::channel(Served::default()).1,
             no_fence: None,
+            scaled: watch::channel(Default::default()).1,
             beside: Router::new(),
             config,
             ops,
@@ -76,6 +79,13 @@ impl ApiState {
     #[must_use]
     pub fn watching(mut self, served: watch::Receiver<Served>) -> ApiState {
         self.served = served;
+        self
+    }
+
+    /// Shows what autoscaling decided.
+    #[must_use]
+    pub fn scaled(mut self, told: watch::Receiver<crate::autoscale::Told>) -> ApiState {
+        self.scaled = told;
         self
     }
 

@@ -1,7 +1,7 @@
 //! Which path is which, and what every request passes through.
 
 use super::{
-    ApiState, account, app, attach, caller, cert, config_var, domain, dyno,
+    ApiState, account, app, attach, autoscale, caller, cert, config_var, domain, dyno,
     fault::{Fault, id_of},
     formation, isolation, key, limits, log_session, output, release, routing, status,
 };
@@ -11,7 +11,7 @@ use axum::{
     extract::Request,
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, patch, post},
 };
 use hokku_model::api::ApiError;
 use http::{HeaderValue, StatusCode, header};
@@ -149,10 +149,16 @@ fn processes() -> Router<ApiState> {
 }
 
 fn limited() -> Router<ApiState> {
-    Router::new().route(
-        "/hokku/apps/{app}/limits",
-        get(limits::list).patch(limits::update),
-    )
+    Router::new()
+        .route(
+            "/hokku/apps/{app}/limits",
+            get(limits::list).patch(limits::update),
+        )
+        .route("/hokku/apps/{app}/autoscale", get(autoscale::list))
+        .route(
+            "/hokku/apps/{app}/autoscale/{type}",
+            patch(autoscale::update).delete(autoscale::remove),
+        )
 }
 
 fn history() -> Router<ApiState> {

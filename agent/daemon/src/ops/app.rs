@@ -83,6 +83,7 @@ impl Ops {
             fence: hokku_model::fence::Fence::default(),
             buildpacks: vec![],
             limits: BTreeMap::new(),
+            autoscale: BTreeMap::new(),
             created_at: now,
             updated_at: now,
             released_at: None,

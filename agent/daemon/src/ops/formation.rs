@@ -11,7 +11,7 @@ use hokku_model::{
 use std::collections::BTreeMap;
 
 /// Dynos of one process type (Dev Center "Limits").
-const MOST: u32 = 100;
+pub(super) const MOST: u32 = 100;
 
 /// One process type of the formation.
 #[derive(Clone, Debug, PartialEq, Eq)]

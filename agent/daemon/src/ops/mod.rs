@@ -6,6 +6,7 @@
 
 mod app;
 mod authorized_keys;
+mod autoscale;
 mod build;
 mod cert;
 mod certificate;

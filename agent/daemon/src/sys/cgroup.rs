@@ -208,6 +208,11 @@ impl Group {
         Some(current.saturating_sub(cache) + swap.unwrap_or(0))
     }
 
+    /// Microseconds of CPU time used so far. `None` where the kernel does not say.
+    pub fn cpu(&self) -> Option<u64> {
+        field(&self.read("cpu.stat")?, "usage_usec")
+    }
+
     /// Has the kernel killed a process of it for want of memory?
     pub fn out_of_memory(&self) -> bool {
         let events = self.read("memory.events");

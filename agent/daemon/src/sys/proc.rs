@@ -35,6 +35,26 @@ pub fn memory_of_dyno(shim: i32, enough: u64) -> u64 {
     inside.iter().map(|p| share(*p)).sum()
 }
 
+/// Microseconds of CPU time that what came from a shim has used, without the shim; what ended before counts as far as
+/// its parent is still there.
+pub fn cpu_of_dyno(shim: i32) -> u64 {
+    let ticks = |pid: &i32| -> u64 {
+        let fields = stat(*pid).unwrap_or_default();
+        // utime, stime, cutime, cstime
+        let of = |i: usize| fields.get(i).and_then(|f| f.parse::<u64>().ok());
+        (11..=14).filter_map(of).sum()
+    };
+    let all: u64 = family(shim)[1..].iter().map(ticks).sum();
+    // SAFETY: sysconf only reads.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    all * (1_000_000 / u64::try_from(per_second.max(1)).unwrap_or(100))
+}
+
+/// Bytes of memory that can be had without swapping.
+pub fn memory_available() -> u64 {
+    meminfo("MemAvailable:").unwrap_or(0)
+}
+
 /// The process, then its children, and theirs.
 fn family(pid: i32) -> Vec<i32> {
     let parents: Vec<(i32, i32)> = std::fs::read_dir("/proc")
@@ -60,10 +80,14 @@ fn family(pid: i32) -> Vec<i32> {
 
 /// Bytes of the machine's memory.
 pub fn memory_of_machine() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"));
-    let kib: Option<u64> = line.and_then(|l| l.split_whitespace().next()?.parse().ok());
-    kib.map_or(u64::MAX, |k| k * 1024)
+    meminfo("MemTotal:").unwrap_or(u64::MAX)
+}
+
+fn meminfo(name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix(name))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 fn resident(pid: i32) -> Option<u64> {
