@@ -23,6 +23,7 @@ mod health;
 mod isolation;
 mod limits;
 mod logs;
+mod never_down;
 mod push;
 mod rollback;
 mod router;
