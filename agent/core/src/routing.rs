@@ -126,6 +126,7 @@ impl Merged {
                 Setting::HttpsOnly(v) => routing.https_only = v,
                 Setting::Hsts(v) => routing.hsts = v,
                 Setting::Connections(v) => routing.connections = v,
+                Setting::DynoConnections(v) => routing.dyno_connections = v,
                 Setting::Queue(v) => routing.queue_ms = v,
                 Setting::WebsocketDrain(v) => routing.drain_ms = v,
                 Setting::ErrorPage(v) => routing.error_page = Some(v),
@@ -244,6 +245,7 @@ fn apply(to: &mut Settings, setting: Setting) {
         | Setting::HttpsOnly(_)
         | Setting::Hsts(_)
         | Setting::Connections(_)
+        | Setting::DynoConnections(_)
         | Setting::Queue(_)
         | Setting::WebsocketDrain(_)
         | Setting::ErrorPage(_)

@@ -22,6 +22,9 @@ pub struct Routing {
     pub hsts: Option<u64>,
     /// Requests of this app at once, over which the next one gets H11 unless it can wait; none: no limit.
     pub connections: Option<u32>,
+    /// Requests given to one web dyno at once; more wait in the router, as for [`Routing::connections`]; none: no limit. What
+    /// waits here is what the queue time measures, and what a new dyno can take.
+    pub dyno_connections: Option<u32>,
     /// Milliseconds a request may wait for a place among [`Routing::connections`] or for a dyno before H11 and H20.
     pub queue_ms: Option<u64>,
     /// Milliseconds that WebSockets and other tunnels stay on a dyno that left the routes; none: the agent's default.

@@ -128,6 +128,8 @@ pub enum Setting {
     Hsts(Option<u64>),
     /// See [`crate::routing::Routing::connections`].
     Connections(Option<u32>),
+    /// See [`crate::routing::Routing::dyno_connections`].
+    DynoConnections(Option<u32>),
     /// Milliseconds; see [`crate::routing::Routing::queue_ms`].
     Queue(Option<u64>),
     /// Milliseconds; see [`crate::routing::Routing::drain_ms`].
@@ -185,6 +187,7 @@ impl Setting {
             Setting::HttpsOnly(_) => "https_only",
             Setting::Hsts(_) => "hsts",
             Setting::Connections(_) => "connections",
+            Setting::DynoConnections(_) => "dyno_connections",
             Setting::Queue(_) => "queue",
             Setting::WebsocketDrain(_) => "websocket_drain",
             Setting::ErrorPage(_) => "error_page",

@@ -60,7 +60,7 @@ async fn wait_for(
     waited.await.map_err(Verdict::code)?
 }
 
-/// Waits for a place among the requests that the app takes at once, where it has set a limit.
+/// Waits for a place among the requests that the app, or its dynos together, take at once, where a limit was set.
 ///
 /// # Errors
 /// H11, when the wait is or would be too long.
@@ -70,11 +70,11 @@ pub(crate) async fn enter(
     body: &mut Source<'_>,
     app: &Arc<App>,
 ) -> Result<(), Refusal> {
-    let Some(limit) = app.routing.connections else {
-        return Ok(());
-    };
     let gate = &app.gate;
-    if let Some(pass) = gate.enter(limit) {
+    if gate.is_open() {
+        return Ok(());
+    }
+    if let Some(pass) = gate.enter() {
         ticket.holds(pass);
         return Ok(());
     }
@@ -83,7 +83,7 @@ pub(crate) async fn enter(
     let full = || Refusal::of(code::H11, app.name.as_str());
     let flight = ticket.flight.clone();
     let place = Place::in_queue(&app.waiting, ctx.shared.limits.queue);
-    if place.is_none() || patience == 0 || gate.expected_ms(limit) > patience {
+    if place.is_none() || patience == 0 || gate.expected_ms() > patience {
         return Err(full());
     }
     let _waiting = gate.wait();
@@ -93,7 +93,7 @@ pub(crate) async fn enter(
         let freed = gate.freed();
         let mut freed = pin!(freed);
         freed.as_mut().enable();
-        if let Some(pass) = gate.enter(limit) {
+        if let Some(pass) = gate.enter() {
             ticket.holds(pass);
             flight.enter(Phase::Queue);
             return Ok(());
@@ -141,6 +141,12 @@ pub(crate) async fn choose(
             }
             match pick(app, &ctx.dice, wanted, desperate) {
                 Pick::Got(claim) => return Ok(claim),
+                // the gate let it in, so it is not to wait again: two drew the same place at once
+                Pick::Full if !desperate => {
+                    desperate = true;
+                    continue;
+                }
+                Pick::Full => Some(Duration::from_millis(1)),
                 Pick::Quarantined => Some(Duration::from_millis((50 << attempts.min(5)).min(1000))),
                 Pick::Empty => {
                     match app.state {

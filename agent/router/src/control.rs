@@ -378,7 +378,9 @@ impl Control {
     async fn take(&mut self, routes: RouteTable) {
         if routes.version > self.parts.shared.routes.load().version {
             let table = self.parts.register.build(&routes);
-            self.parts.shared.routes.store(Arc::new(table));
+            let table = Arc::new(table);
+            self.parts.shared.routes.store(table.clone());
+            table.set_gates();
             self.parts.register.close_missing(&routes);
             for target in all_targets(&routes) {
                 self.drains.forget(target.dyno);

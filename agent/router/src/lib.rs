@@ -266,6 +266,7 @@ fn start_with(
         tracing::warn!("a stored certificate cannot be used: {refused}");
     }
     shared.routes.store(Arc::new(register.build(&table)));
+    shared.routes.load().set_gates();
     let (role, its_role) = watch::channel(Role::Leading);
     let elders = Arc::new(AtomicUsize::new(0));
     let control = control::Control::new(control::Parts {

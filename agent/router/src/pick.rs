@@ -39,12 +39,14 @@ pub(crate) enum Pick {
     Got(Claim),
     /// There are some, but all are in quarantine.
     Quarantined,
+    /// Each has as many requests as it takes, by what this table says.
+    Full,
     /// There is none.
     Empty,
 }
 
 /// Finds a dyno and counts the request in. `wanted`: the dyno that the client's cookie asks for, which it gets as long as
-/// that takes requests. With `desperate`, quarantine is no hindrance.
+/// that takes requests. With `desperate`, neither quarantine nor being full is a hindrance.
 pub(crate) fn pick(app: &App, dice: &Dice, wanted: Option<Tag>, desperate: bool) -> Pick {
     if let Some(wanted) = wanted {
         let shared = app.shares.iter().flat_map(|g| &g.targets);
@@ -55,21 +57,24 @@ pub(crate) fn pick(app: &App, dice: &Dice, wanted: Option<Tag>, desperate: bool)
             return Pick::Got(claim);
         }
     }
+    let most = app.routing.dyno_connections.map_or(u64::MAX, u64::from);
     if !app.shares.is_empty() {
         let number = dice.below(1000);
         let group = app.shares.iter().find(|g| number < usize::from(g.below));
         if let Some(group) = group
-            && let Pick::Got(claim) = draw(&group.targets, dice, false)
+            && let Pick::Got(claim) = draw(&group.targets, dice, false, most)
         {
             return Pick::Got(claim);
         }
     }
-    draw(&app.targets, dice, desperate)
+    draw(&app.targets, dice, desperate, most)
 }
 
-/// Draws one of a group.
-fn draw(targets: &[Arc<Dyno>], dice: &Dice, desperate: bool) -> Pick {
+/// Draws one of a group that has fewer than `most` requests: the gate lets only as many in as all of them take, but one
+/// dyno of two may be full.
+fn draw(targets: &[Arc<Dyno>], dice: &Dice, desperate: bool, most: u64) -> Pick {
     let fit = |d: &Arc<Dyno>| desperate || !d.is_quarantined();
+    let full = |d: &Arc<Dyno>| !desperate && d.in_flight() >= most;
     let n = targets.len();
     if n > 1 {
         let a = dice.below(n);
@@ -82,6 +87,7 @@ fn draw(targets: &[Arc<Dyno>], dice: &Dice, desperate: bool) -> Pick {
         };
         for d in [first, second] {
             if fit(d)
+                && !full(d)
                 && let Some(claim) = d.claim()
             {
                 return Pick::Got(claim);
@@ -89,18 +95,22 @@ fn draw(targets: &[Arc<Dyno>], dice: &Dice, desperate: bool) -> Pick {
         }
     }
     let start = if n > 1 { dice.below(n) } else { 0 };
-    let mut quarantined = false;
+    let (mut quarantined, mut filled) = (false, false);
     for d in targets[start..].iter().chain(&targets[..start]) {
         if d.is_closed() {
             continue;
         }
         if !fit(d) {
             quarantined = true;
+        } else if full(d) {
+            filled = true;
         } else if let Some(claim) = d.claim() {
             return Pick::Got(claim);
         }
     }
-    if quarantined {
+    if filled {
+        Pick::Full
+    } else if quarantined {
         Pick::Quarantined
     } else {
         Pick::Empty
@@ -119,7 +129,7 @@ mod tests {
         let dice = Dice::new();
         let targets: Vec<_> = (1..=4).map(for_test).collect();
         let held: Vec<_> = (0..4000)
-            .map(|_| match draw(&targets, &dice, false) {
+            .map(|_| match draw(&targets, &dice, false, u64::MAX) {
                 Pick::Got(c) => c,
                 _ => panic!("all are fit"),
             })
@@ -134,23 +144,45 @@ mod tests {
     }
 
     #[test]
+    fn a_full_one_is_passed_over_while_another_is_not() {
+        let dice = Dice::new();
+        let targets: Vec<_> = (1..=5).map(for_test).collect();
+        let mut held = vec![];
+        for _ in 0..15 {
+            match draw(&targets, &dice, false, 3) {
+                Pick::Got(claim) => held.push(claim),
+                _ => panic!("all are fit"),
+            }
+        }
+        assert!(targets.iter().all(|t| t.in_flight() == 3));
+        assert!(matches!(draw(&targets, &dice, false, 3), Pick::Full));
+        assert!(matches!(draw(&targets, &dice, true, 3), Pick::Got(_)));
+    }
+
+    #[test]
     fn avoids_quarantine_and_closed() {
         let dice = Dice::new();
         let targets: Vec<_> = (1..=3).map(for_test).collect();
         targets[0].quarantine(Duration::from_secs(60));
         targets[1].close();
         for _ in 0..200 {
-            match draw(&targets, &dice, false) {
+            match draw(&targets, &dice, false, u64::MAX) {
                 Pick::Got(c) => assert_eq!(c.dyno().name, "web.3"),
                 _ => panic!("web.3 is fit"),
             }
         }
         targets[2].close();
-        assert!(matches!(draw(&targets, &dice, false), Pick::Quarantined));
-        assert!(matches!(draw(&targets, &dice, true), Pick::Got(_)));
+        assert!(matches!(
+            draw(&targets, &dice, false, u64::MAX),
+            Pick::Quarantined
+        ));
+        assert!(matches!(
+            draw(&targets, &dice, true, u64::MAX),
+            Pick::Got(_)
+        ));
         targets[0].close();
-        assert!(matches!(draw(&targets, &dice, true), Pick::Empty));
-        assert!(matches!(draw(&[], &dice, true), Pick::Empty));
+        assert!(matches!(draw(&targets, &dice, true, u64::MAX), Pick::Empty));
+        assert!(matches!(draw(&[], &dice, true, u64::MAX), Pick::Empty));
     }
 
     /// Main group `web.1` to `web.3`; 20 % go to `web.11` and `web.12`.
@@ -168,7 +200,7 @@ mod tests {
         match pick(app, dice, wanted, false) {
             Pick::Got(c) => c.dyno().name.clone(),
             Pick::Quarantined => "quarantined".into(),
-            Pick::Empty => "empty".into(),
+            Pick::Full | Pick::Empty => "empty".into(),
         }
     }
 

@@ -23,8 +23,8 @@ use serde_json::{Value, json};
 
 Targets, of which the one that asks for most dynos counts:
   inflight=10   requests at once per dyno
-  queue=50ms    what 95 of 100 requests wait in the router, where dynos are limited to so
-                many requests at once
+  queue=50ms    what 95 of 100 requests wait in the router: nothing waits there unless dynos
+                are given only so many at once, by app routing:set dyno_connections=20
   cpu=70%       of the dyno's CPU cap (limits:set --cpu), or of one CPU without
   memory=80%    of the dyno's memory limit
   depth=100     jobs per dyno, as --depth-command or --depth-path counts them")]

@@ -31,11 +31,10 @@ fn requests_in_flight_bring_dynos_and_every_step_is_explained() {
                 }
             });
         }
-        let more = eventually("dynos follow", 60, || {
+        eventually("dynos follow", 60, || {
             (host.dynos("shop").len() == 3).then_some(())
         });
         done.store(true, Relaxed);
-        more
     });
     host.up("shop", &["web.1", "web.2", "web.3"]);
     let line = host.logged("shop", "Scaled web from 1 to 3");

@@ -197,3 +197,23 @@ impl Register {
         self.leaving.retain(|d| d.in_flight() > 0);
     }
 }
+impl Table {
+    /// Opens the gates as wide as this table says. Once it is the one that requests are decided by: who is let in at once
+    /// looks there.
+    pub fn set_gates(&self) {
+        for app in &self.apps {
+            app.gate.set_limit(limit(app));
+        }
+    }
+}
+
+/// Requests at once: what the app was given, or what its dynos take together. Without a dyno requests wait for one, not for
+/// a place.
+fn limit(app: &App) -> Option<u32> {
+    let shared = app.shares.iter().map(|g| g.targets.len()).sum::<usize>();
+    let dynos = u32::try_from(app.targets.len() + shared).unwrap_or(u32::MAX);
+    let together = (app.routing.dyno_connections)
+        .filter(|_| dynos > 0)
+        .map(|n| n.saturating_mul(dynos));
+    app.routing.connections.into_iter().chain(together).min()
+}

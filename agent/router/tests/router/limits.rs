@@ -2,6 +2,7 @@
 
 use crate::rig::*;
 use hokku_model::AppId;
+use hokku_model::route::AppState;
 use hokku_model::routing::Routing;
 use hokku_router::Limits;
 use std::sync::Arc;
@@ -199,6 +200,38 @@ async fn no_more_requests_at_once_than_the_app_takes() {
     assert_eq!(d.count(), 2, "never more connections than that");
     gate.add_permits(1);
     assert_eq!(rig.get("/after").await.body(), "ok");
+}
+
+#[tokio::test]
+async fn no_dyno_gets_more_than_its_share_and_a_new_one_takes_what_waits() {
+    let mut rig = Rig::with(|c| c.threads = 2, short()).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let (a, b, c) = (
+        gated(gate.clone()).await,
+        gated(gate.clone()).await,
+        gated(gate.clone()).await,
+    );
+    rig.running(&[(1, a.addr), (2, b.addr)]).await;
+    say(&mut rig, |r| r.dyno_connections = Some(2)).await;
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        let mut client = rig.client().await;
+        client
+            .send("GET /many HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            .await;
+        clients.push(client);
+    }
+    until("both are full", || (a.count(), b.count()) == (2, 2)).await;
+    let three = [(1, a.addr), (2, b.addr), (3, c.addr)];
+    let more = app("my-app", &["a.test"], AppState::Running, &three);
+    rig.table.apps.get_mut(&AppId(APP.0)).unwrap().targets = more.targets;
+    rig.apply().await;
+    until("the new one has the rest", || c.count() == 2).await;
+    assert_eq!((a.count(), b.count()), (2, 2));
+    gate.add_permits(6);
+    for client in &mut clients {
+        assert_eq!(client.reply().await.body(), "ok");
+    }
 }
 
 #[tokio::test]

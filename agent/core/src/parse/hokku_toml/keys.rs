@@ -84,6 +84,13 @@ pub const KEYS: &[Key] = &[
         "Requests of the app at once; the next one waits, then gets H11.",
     ),
     key(
+        "dyno_connections",
+        App,
+        "20",
+        "none",
+        "Requests given to one dyno at once; more wait in the router, then get H11.",
+    ),
+    key(
         "queue",
         App,
         r#""10s""#,

@@ -140,10 +140,8 @@ impl Reader {
                     .unless_none(node, |r| r.duration(node, key, 0, 3650 * DAY))?
                     .map(|ms| ms / 1000),
             }),
-            "connections" => Setting::Connections(self.unless_none(node, |r| {
-                r.number(node, key, 1, 1_000_000)
-                    .and_then(|n| u32::try_from(n).ok())
-            })?),
+            "connections" => Setting::Connections(self.count(node, key)?),
+            "dyno_connections" => Setting::DynoConnections(self.count(node, key)?),
             "queue" => Setting::Queue(self.unless_none(node, |r| r.duration(node, key, 0, HOUR))?),
             "websocket_drain" => Setting::WebsocketDrain(
                 self.unless_none(node, |r| r.duration(node, key, 0, 7 * DAY))?,
@@ -252,6 +250,14 @@ impl Reader {
     pub(super) fn integer(value: &DeValue) -> Option<u64> {
         let n = value.as_integer()?;
         u64::from_str_radix(n.as_str(), n.radix()).ok()
+    }
+
+    /// How many at once, or that there is no limit.
+    fn count(&mut self, node: &Node, key: &str) -> Option<Option<u32>> {
+        self.unless_none(node, |r| {
+            let number = r.number(node, key, 1, 1_000_000)?;
+            u32::try_from(number).ok()
+        })
     }
 
     fn number(&mut self, node: &Node, key: &str, least: u64, most: u64) -> Option<u64> {

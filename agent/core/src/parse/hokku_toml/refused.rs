@@ -26,6 +26,7 @@ pub(super) const REFUSED: &[(&str, usize, usize, &str, bool)] = &[
     ("[routing]\nhttps_only = 1", 2, 14, "true or false", true),
     ("[routing]\nhsts = 31536000", 2, 8, "\"30s\"", true),
     ("[routing]\nconnections = 0", 2, 15, "1 to 1000000", true),
+    ("[routing]\ndyno_connections = 0", 2, 20, "1 to 1000000", true),
     ("[routing]\nconnections = '5'", 2, 15, "without quotes", true),
     ("[routing]\nconnections = -5", 2, 15, "1 to 1000000", true),
     ("[routing]\ntimeout = 30", 2, 11, "with its unit", true),

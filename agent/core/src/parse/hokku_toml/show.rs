@@ -16,7 +16,9 @@ pub fn show(setting: &Setting) -> String {
         Setting::Hsts(seconds) => {
             seconds.map_or_else(none, |s| show_duration(s.saturating_mul(1000)))
         }
-        Setting::Connections(n) => n.map_or_else(none, |n| n.to_string()),
+        Setting::Connections(n) | Setting::DynoConnections(n) => {
+            n.map_or_else(none, |n| n.to_string())
+        }
         Setting::Queue(ms) | Setting::WebsocketDrain(ms) => ms.map_or_else(none, show_duration),
         Setting::Timeout(ms) | Setting::IdleTimeout(ms) => show_duration(*ms),
         Setting::BodyLimit(bytes) => show_size(*bytes),
