@@ -63,6 +63,53 @@ fn requests_in_flight_bring_dynos_and_every_step_is_explained() {
 
 #[test]
 #[ignore = "slow: run by .ci/run"]
+fn requests_that_wait_in_the_router_bring_dynos() {
+    let host = Host::start();
+    host.deploy("shop");
+    for args in [
+        &["routing:set", "dyno_connections=2", "-a", "shop"][..],
+        &[
+            "autoscale",
+            "web",
+            "--max",
+            "4",
+            "--target",
+            "queue=50ms",
+            "-a",
+            "shop",
+        ],
+    ] {
+        host.app(args).ok();
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        for _ in 0..6 {
+            s.spawn(|| {
+                while !done.load(Relaxed) {
+                    let answer = host.try_get("shop", "/sleep/300");
+                    assert_eq!(answer.expect("an answer").status, 200);
+                }
+            });
+        }
+        eventually("dynos follow", 90, || {
+            (host.dynos("shop").len() >= 3).then_some(())
+        });
+        eventually("nothing waits any more", 60, || {
+            let told = host.json(&["autoscale:explain", "-a", "shop"]);
+            let measured = told[0]["told"]["measured"].as_array()?.clone();
+            let queue = measured.iter().find(|m| m[0] == "queue")?[1]
+                .as_str()?
+                .to_owned();
+            (queue.split(' ').next()?.parse::<u32>().ok()? < 50).then_some(())
+        });
+        done.store(true, Relaxed);
+    });
+    let line = host.logged("shop", "heroku[autoscale]");
+    assert!(line.contains("ms of 50 ms"), "{line}");
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
 fn workers_follow_the_jobs_that_the_app_counts() {
     let host = Host::start();
     let repo = host.deploy("shop");
