@@ -110,6 +110,12 @@ pub(crate) async fn hear<'l>(
 async fn read_head(io: &Io, buf: &mut Buf) -> Result<Head, NoAnswer> {
     let mut scan = Scan::default();
     loop {
+        if scan.is_fresh()
+            && let Some((head, end)) = Head::quick_answer(buf.data())
+        {
+            buf.consume(end);
+            return Ok(head);
+        }
         let found = scan.look(buf.data(), &ANSWER);
         if let Some((start, end)) = found.map_err(NoAnswer::Malformed)? {
             let head = Head::answer(&buf.data()[start..end]).map_err(NoAnswer::Malformed)?;

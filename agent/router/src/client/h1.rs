@@ -104,6 +104,11 @@ async fn read_head(conn: &mut Conn, first: bool) -> Result<Got, Fault> {
             if n == PREFACE.len() {
                 return Ok(Got::Preface);
             }
+        } else if let Some((head, end)) =
+            scan.is_fresh().then(|| Head::quick_request(data)).flatten()
+        {
+            conn.buf.consume(end);
+            return Ok(Got::Head(head));
         } else if let Some((start, end)) = scan.look(data, &REQUEST)? {
             let head = Head::request(&data[start..end])?;
             conn.buf.consume(end);

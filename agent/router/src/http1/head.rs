@@ -2,6 +2,8 @@
 //!
 //! Heads of HTTP/2 messages are brought into the same form, so that nothing behind this has to know both.
 
+mod quick;
+
 use super::name::{Known, known};
 use super::scan::{Fault, Size};
 use crate::buffers;
