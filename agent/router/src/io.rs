@@ -155,8 +155,29 @@ impl Io {
                 Err(e) => return Err((written, e)),
             }
         }
-        poll_fn(|cx| self.poll_flush(cx))
-            .await
-            .map_err(|e| (written, e))
+        match self.holds_back() {
+            true => poll_fn(|cx| self.poll_flush(cx))
+                .await
+                .map_err(|e| (written, e)),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes one piece. As [`Io::write_all`], with less to look after.
+    pub async fn write_one(&self, piece: &[u8]) -> Result<(), (usize, io::Error)> {
+        let n = poll_fn(|cx| self.poll_write(cx, &[IoSlice::new(piece)]));
+        match n.await {
+            Ok(n) if n == piece.len() && !self.holds_back() => Ok(()),
+            Ok(n) => self
+                .write_all(&mut [IoSlice::new(&piece[n..])])
+                .await
+                .map_err(|(more, e)| (n + more, e)),
+            Err(e) => Err((0, e)),
+        }
+    }
+
+    /// Does it keep what was written until [`Io::poll_flush`]?
+    fn holds_back(&self) -> bool {
+        matches!(*self.stream.borrow(), Stream::Tls(_))
     }
 }

@@ -149,6 +149,15 @@ fn is_look_alike(name: &[u8]) -> bool {
     .contains(&&plain[..])
 }
 
+/// The bits of the fields of one hop.
+pub(crate) const HOP_BY_HOP: u64 = Known::Connection.bit()
+    | Known::KeepAlive.bit()
+    | Known::ProxyConnection.bit()
+    | Known::Te.bit()
+    | Known::TransferEncoding.bit()
+    | Known::Upgrade.bit()
+    | Known::Http2Settings.bit();
+
 const _: () = assert!((Known::AccelBuffering as u8) < 64, "each name has its bit");
 
 impl Known {
@@ -159,16 +168,7 @@ impl Known {
 
     /// Fields of one hop, which are never passed on.
     pub fn is_hop_by_hop(self) -> bool {
-        matches!(
-            self,
-            Known::Connection
-                | Known::KeepAlive
-                | Known::ProxyConnection
-                | Known::Te
-                | Known::TransferEncoding
-                | Known::Upgrade
-                | Known::Http2Settings
-        )
+        self.bit() & HOP_BY_HOP != 0
     }
 
     /// May the settings of an app change a field of this name? Not where message framing or routing hangs on it.
