@@ -100,7 +100,9 @@ async fn read_head(conn: &mut Conn, first: bool) -> Result<Got, Fault> {
     loop {
         let data = conn.buf.data();
         let n = data.len().min(PREFACE.len());
-        if first && n > 0 && data[..n] == PREFACE[..n] {
+        if n == 0 {
+            // nothing to look at yet
+        } else if first && data[..n] == PREFACE[..n] {
             if n == PREFACE.len() {
                 return Ok(Got::Preface);
             }

@@ -135,37 +135,67 @@ impl Head {
 
 /// How many bytes of a token `data` begins with; at most all but one.
 fn token(data: &[u8]) -> usize {
-    let odd = data.iter().position(|b| !TOKEN[usize::from(*b)]);
-    odd.unwrap_or(data.len().saturating_sub(1))
+    let mut at = 0;
+    loop {
+        // eight at a time, where they are letters and dashes as nearly always
+        at += while_eights(&data[at..], |x| {
+            let low = (x | 0x20 * ONES) & !HIGH;
+            let letters = (low + (0x80 - 0x61) * ONES) & !(low + (0x80 - 0x7b) * ONES) & !x;
+            let dash = x ^ (0x2d * ONES);
+            let no_dash = ((dash & !HIGH) + 0x7f * ONES) | dash;
+            !letters & no_dash
+        });
+        match data.get(at) {
+            Some(b) if TOKEN[usize::from(*b)] => at += 1,
+            Some(_) => return at,
+            None => return at.saturating_sub(1),
+        }
+    }
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x80 * ONES;
+
+/// How many bytes come before the first that is marked, or before the last few, which are not looked at. `marks` sets the
+/// high bit of each byte that is odd; above the lowest of them it may err.
+#[inline(always)]
+fn while_eights(data: &[u8], marks: impl Fn(u64) -> u64) -> usize {
+    let mut at = 0;
+    while let Some(eight) = data[at..].first_chunk::<8>() {
+        let odd = marks(u64::from_le_bytes(*eight)) & HIGH;
+        if odd != 0 {
+            return at + odd.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at
+}
+
+/// Marks this byte.
+fn is(x: u64, byte: u64) -> u64 {
+    let x = x ^ (byte * ONES);
+    x.wrapping_sub(ONES) & !x
+}
+
+/// Marks bytes below this one, which is at most 0x80.
+fn below(x: u64, byte: u64) -> u64 {
+    x.wrapping_sub(byte * ONES) & !x
 }
 
 /// How many visible ASCII letters that may stand in a target `data` begins with.
 fn visible(data: &[u8]) -> usize {
-    let odd = data
-        .iter()
-        .position(|b| !b.is_ascii_graphic() || *b == b'#');
-    odd.unwrap_or(data.len())
+    let mut at = while_eights(data, |x| below(x, 0x21) | is(x, 0x7f) | is(x, 0x23) | x);
+    while (data.get(at)).is_some_and(|b| b.is_ascii_graphic() && *b != b'#') {
+        at += 1;
+    }
+    at
 }
 
 /// How many bytes of a field's value `data` begins with: everything but control characters, tabs among them allowed.
 fn text(data: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x80 * ONES;
     let mut at = 0;
     loop {
-        // eight at a time; of the marks of control characters the lowest is always right
-        while let Some(eight) = data[at..].first_chunk::<8>() {
-            let x = u64::from_le_bytes(*eight);
-            let low = x.wrapping_sub(0x20 * ONES) & !x;
-            let del = x ^ (0x7f * ONES);
-            let del = del.wrapping_sub(ONES) & !del;
-            let marks = (low | del) & HIGH;
-            if marks != 0 {
-                at += marks.trailing_zeros() as usize / 8;
-                break;
-            }
-            at += 8;
-        }
+        at += while_eights(&data[at..], |x| below(x, 0x20) | is(x, 0x7f));
         match data.get(at) {
             Some(b'\t' | b' '..=0x7e | 0x80..) => at += 1,
             _ => return at,
@@ -280,6 +310,19 @@ mod tests {
             }
         }
         assert_eq!(text(b""), 0);
+        let bytes: Vec<u8> = (0..=255).collect();
+        for (b, n) in bytes.iter().flat_map(|b| (0..20).map(move |n| (b, n))) {
+            let mut bytes = b"Aa-zZbcd-XyEFghi-jkl"[..n].to_vec();
+            bytes.extend_from_slice(&[*b, b'a', *b, b'-', b':', 0xff, b' ']);
+            let first = |odd: fn(&u8) -> bool| bytes.iter().position(odd).unwrap();
+            let odd = |b: &u8| !b.is_ascii_graphic() || *b == b'#';
+            assert_eq!(visible(&bytes), first(odd), "{bytes:?}");
+            assert_eq!(
+                token(&bytes),
+                first(|b| !TOKEN[usize::from(*b)]),
+                "{bytes:?}"
+            );
+        }
         assert_eq!(text(b"abcdefghij"), 10);
     }
 
