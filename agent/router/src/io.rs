@@ -9,13 +9,15 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 /// What carries the bytes.
 pub(crate) enum Stream {
     /// TCP as it is.
     Plain(TcpStream),
+    /// A Unix socket: only apps are behind one.
+    Unix(UnixStream),
     /// Within TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -31,6 +33,13 @@ impl Io {
         Io {
             fd: stream.as_raw_fd(),
             stream: RefCell::new(Stream::Plain(stream)),
+        }
+    }
+
+    pub fn unix(stream: UnixStream) -> Io {
+        Io {
+            fd: stream.as_raw_fd(),
+            stream: RefCell::new(Stream::Unix(stream)),
         }
     }
 
@@ -53,6 +62,7 @@ impl Io {
         }
         match &*self.stream.borrow() {
             Stream::Plain(tcp) => tcp.poll_read_ready(cx),
+            Stream::Unix(unix) => unix.poll_read_ready(cx),
             Stream::Tls(tls) => tls.get_ref().0.poll_read_ready(cx),
         }
     }
@@ -63,6 +73,7 @@ impl Io {
         let seen = |tcp: &TcpStream| tcp.try_io(Interest::READABLE, || Ok(())).is_ok();
         match &mut *self.stream.borrow_mut() {
             Stream::Plain(tcp) => seen(tcp),
+            Stream::Unix(unix) => unix.try_io(Interest::READABLE, || Ok(())).is_ok(),
             Stream::Tls(tls) => {
                 let (tcp, session) = tls.get_mut();
                 // what was decrypted already says nothing on the socket
@@ -79,6 +90,7 @@ impl Io {
         let mut into = ReadBuf::new(into);
         match &mut *self.stream.borrow_mut() {
             Stream::Plain(tcp) => ready!(Pin::new(tcp).poll_read(cx, &mut into))?,
+            Stream::Unix(unix) => ready!(Pin::new(unix).poll_read(cx, &mut into))?,
             Stream::Tls(tls) => ready!(Pin::new(tls.as_mut()).poll_read(cx, &mut into))?,
         }
         Poll::Ready(Ok(into.filled().len()))
@@ -117,6 +129,10 @@ impl Io {
                 [one] => Pin::new(tcp).poll_write(cx, one),
                 all => Pin::new(tcp).poll_write_vectored(cx, all),
             },
+            Stream::Unix(unix) => match parts {
+                [one] => Pin::new(unix).poll_write(cx, one),
+                all => Pin::new(unix).poll_write_vectored(cx, all),
+            },
             Stream::Tls(tls) => match parts {
                 [one] => Pin::new(tls.as_mut()).poll_write(cx, one),
                 all => Pin::new(tls.as_mut()).poll_write_vectored(cx, all),
@@ -128,6 +144,7 @@ impl Io {
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self.stream.borrow_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Stream::Unix(unix) => Pin::new(unix).poll_flush(cx),
             Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(cx),
         }
     }
@@ -136,6 +153,7 @@ impl Io {
     pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self.stream.borrow_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Stream::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
             Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(cx),
         }
     }
