@@ -65,7 +65,8 @@ fn routes(desired: &Desired, observed: &Observed, wrong: &mut Vec<String>) {
             };
             let r = &d.record;
             versions.insert(r.version);
-            if r.app != *id || !d.takes_requests() || r.port != Some(t.addr.port()) {
+            let astray = t.addr.port().is_none() || t.addr.port() != r.port;
+            if r.app != *id || !d.takes_requests() || astray {
                 wrong.push(format!("routed-astray: {} to {r:?}", app.name));
             }
             let candidate = wish.and_then(|w| w.candidate.as_ref()).map(|c| c.version);

@@ -4,6 +4,7 @@
 //! What it never does: I/O, clocks, randomness, decisions.
 //! Who calls it: everything. Tests live beside the code.
 
+pub mod address;
 pub mod api;
 pub mod app;
 pub mod autoscale;

@@ -3,6 +3,7 @@
 //! The agent connects to the router's Unix socket (`router.sock`, mode 0600) and both send one JSON document a line.
 //! The router keeps the last table in a file of its own, so that it serves after a restart while the agent is away.
 
+use crate::address::Address;
 use crate::routing::Routing;
 use crate::{AppId, AppName, DynoId, DynoName};
 use serde::{Deserialize, Serialize};
@@ -161,7 +162,7 @@ pub struct Target {
     /// Its name for the log line.
     pub name: DynoName,
     /// Where it listens.
-    pub addr: SocketAddr,
+    pub addr: Address,
 }
 
 /// Agent to router.

@@ -50,7 +50,7 @@ fn start(dir: &std::path::Path, backend: SocketAddr) -> anyhow::Result<hokku_rou
     let target = Target {
         dyno: DynoId(1),
         name: "web.1".parse()?,
-        addr: backend,
+        addr: backend.into(),
     };
     let app = AppRoutes {
         hosts: vec!["app.test".into()],

@@ -54,7 +54,7 @@ fn router(port: u16, backend: u16, apps: u16) -> anyhow::Result<()> {
         let target = Target {
             dyno: DynoId(u128::from(i)),
             name: "web.1".parse()?,
-            addr: SocketAddr::from(([127, 0, 0, 1], backend)),
+            addr: SocketAddr::from(([127, 0, 0, 1], backend)).into(),
         };
         let routes = AppRoutes {
             hosts: vec![format!("app{i}.test")],

@@ -1,7 +1,6 @@
 //! Time: a monotonic clock in whole milliseconds for deadlines, and the time stamp of log lines.
 
 use nix::time::ClockId;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the machine was started; never goes back.
 pub(crate) fn ms() -> u64 {
@@ -13,15 +12,21 @@ pub(crate) fn ms() -> u64 {
 
 /// Microseconds since 1970 by the wall clock.
 pub(crate) fn wall_micros() -> i64 {
-    hokku_model::Micros::now().0
+    let (seconds, nanos) = wall();
+    seconds * 1_000_000 + nanos / 1000
 }
 
 /// Milliseconds since 1970 by the wall clock, for `X-Request-Start`.
 pub(crate) fn wall_ms() -> u64 {
-    let d = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+    let (seconds, nanos) = wall();
+    u64::try_from(seconds * 1000 + nanos / 1_000_000).unwrap_or(0)
+}
+
+/// Seconds since 1970, and nanoseconds besides.
+fn wall() -> (i64, i64) {
+    // the call cannot fail: Linux has always had this clock
+    let now = ClockId::CLOCK_REALTIME.now();
+    now.map_or((0, 0), |t| (t.tv_sec(), t.tv_nsec()))
 }
 
 /// Writes `2026-11-21T12:00:00.000000+00:00`; the calendar part is computed once a second.

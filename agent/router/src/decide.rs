@@ -217,7 +217,7 @@ mod tests {
             targets: vec![Target {
                 dyno: DynoId(1),
                 name: "web.1".parse().unwrap(),
-                addr: backend(),
+                addr: backend().into(),
             }],
             routing: Routing {
                 settings: Settings {

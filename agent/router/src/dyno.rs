@@ -5,8 +5,8 @@
 
 use crate::affinity::{Key, Tag};
 use crate::clock;
+use hokku_model::address::Address;
 use hokku_model::{DynoId, route::Target};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) struct Dyno {
     pub id: DynoId,
     /// `web.1`
     pub name: String,
-    pub addr: SocketAddr,
+    pub addr: Address,
     /// Stands for it in cookies.
     pub tag: Tag,
     load: AtomicU64,
@@ -37,7 +37,7 @@ impl Dyno {
             serial: SERIAL.fetch_add(1, SeqCst),
             id: target.dyno,
             name: target.name.to_string(),
-            addr: target.addr,
+            addr: target.addr.clone(),
             tag: Tag::of(key, target.dyno),
             load: AtomicU64::new(0),
             quarantined_until: AtomicU64::new(0),
@@ -114,7 +114,7 @@ pub(crate) fn for_test(n: u32) -> Arc<Dyno> {
     let target = Target {
         dyno: DynoId(u128::from(n)),
         name: hokku_model::DynoName::new(hokku_model::ProcessType::web(), n),
-        addr: SocketAddr::from(([127, 0, 0, 1], 9)),
+        addr: std::net::SocketAddr::from(([127, 0, 0, 1], 9)).into(),
     };
     Dyno::new(&target, Arc::default(), &Key::fresh())
 }

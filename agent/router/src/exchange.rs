@@ -480,7 +480,7 @@ impl<'s> Serving<'s> {
         self.ticket.flight.uses(&lease.wire);
         let seen = effective.target.as_deref().unwrap_or(&asked.target);
         let first = [head.method_bytes(), b" ", seen.as_bytes(), b" HTTP/1.1"];
-        let mut out = Outgoing::text(&first);
+        let mut out = Outgoing::text(first);
         let edits = &effective.settings.request_headers;
         headers::request(&mut out, head, facts, asked.authority, edits);
         let frames = match self.arrived.framing {

@@ -63,7 +63,7 @@ impl<'a> Front<'a> {
                 } else {
                     b"HTTP/1.1 "
                 };
-                Outgoing::text(&[
+                Outgoing::text([
                     version,
                     itoa::Buffer::new().format(status).as_bytes(),
                     b" ",

@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::http1::head::{Field, Head, has_token};
-use crate::http1::name::Known;
+use crate::http1::name::{HOP_BY_HOP, Known};
 use crate::nets::Nets;
 use crate::origin::{self, Origin, Peer};
 use crate::outgoing::{Outgoing, is_edited};
@@ -13,6 +13,23 @@ use std::borrow::Cow;
 
 const VIA_US: &[u8] = b"1.1 hokku-router";
 const HSTS: &[u8] = b"strict-transport-security";
+
+/// Fields of a client's request that the app never gets as they came.
+const OF_REQUESTS: u64 = HOP_BY_HOP
+    | Known::ContentLength.bit()
+    | Known::Expect.bit()
+    | Known::Via.bit()
+    // becomes the variable HTTP_PROXY in CGI-like apps, which HTTP clients in them obey
+    | Known::Proxy.bit()
+    | Known::ForwardedFor.bit()
+    | Known::ForwardedProto.bit()
+    | Known::ForwardedPort.bit()
+    | Known::RequestStart.bit()
+    | Known::RequestId.bit()
+    | Known::LookAlike.bit();
+
+/// Fields of an app's answer that the client never gets as they came.
+const OF_ANSWERS: u64 = HOP_BY_HOP | Known::ContentLength.bit() | Known::Via.bit();
 
 /// A request's id: the client's, or a new one.
 pub(crate) enum Id<'a> {
@@ -127,22 +144,20 @@ pub(crate) fn request(
     if let Some(host) = host.filter(|_| !http2) {
         out.put("host", host.as_bytes());
     }
-    out.copy(head, |f| match f.known {
-        Known::Host => host.is_none() && !http2,
-        Known::ContentLength
-        | Known::Expect
-        | Known::Via
-        // becomes the variable HTTP_PROXY in CGI-like apps, which HTTP clients in them obey
-        | Known::Proxy
-        | Known::ForwardedFor
-        | Known::ForwardedProto
-        | Known::ForwardedPort
-        | Known::RequestStart
-        | Known::RequestId
-        | Known::LookAlike => false,
-        k if k.is_hop_by_hop() => false,
-        _ => plain || !(facts.drops(f) || is_edited(edits, f)),
-    });
+    let dropped = if host.is_none() && !http2 {
+        OF_REQUESTS
+    } else {
+        OF_REQUESTS | Known::Host.bit()
+    };
+    if plain {
+        out.copy_but(head, dropped);
+    } else {
+        out.copy(head, |f| {
+            // an app's settings and the Connection line do not rule over the Host
+            let host = f.known == Known::Host;
+            f.known.bit() & dropped == 0 && (host || !(facts.drops(f) || is_edited(edits, f)))
+        });
+    }
     out.put_edits(edits);
     if http2 {
         if facts.trailers {
@@ -195,17 +210,17 @@ pub(crate) fn answer(
     }
     let hsts = added.hsts.as_ref();
     let plain = named.is_empty() && edits.is_empty() && altered.is_none() && hsts.is_none();
-    out.copy(head, |f| match f.known {
-        Known::ContentLength | Known::Via => false,
-        k if k.is_hop_by_hop() => false,
-        _ if plain => true,
-        k => {
-            !(altered.is_some() && k.is_judged()
-                || hsts.is_some() && f.name.eq_ignore_ascii_case(HSTS)
-                || named.iter().any(|n| n.eq_ignore_ascii_case(f.name))
-                || is_edited(edits, f))
-        }
-    });
+    if plain {
+        out.copy_but(head, OF_ANSWERS);
+    } else {
+        out.copy(head, |f| {
+            f.known.bit() & OF_ANSWERS == 0
+                && !(altered.is_some() && f.known.is_judged()
+                    || hsts.is_some() && f.name.eq_ignore_ascii_case(HSTS)
+                    || named.iter().any(|n| n.eq_ignore_ascii_case(f.name))
+                    || is_edited(edits, f))
+        });
+    }
     for (name, value) in altered.into_iter().flatten() {
         let f = Field {
             name: name.as_str().as_bytes(),

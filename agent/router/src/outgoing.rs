@@ -16,7 +16,8 @@ pub(crate) enum Outgoing {
 
 impl Outgoing {
     /// An HTTP/1.1 head that begins with this line, given in parts.
-    pub fn text(first: &[&[u8]]) -> Outgoing {
+    #[inline]
+    pub fn text<const N: usize>(first: [&[u8]; N]) -> Outgoing {
         let mut text = buffers::text();
         for part in first {
             text.extend_from_slice(part);
@@ -26,6 +27,7 @@ impl Outgoing {
     }
 
     /// Adds a line. The name is in lower case, and both come from heads that were read or from the router itself.
+    #[inline]
     pub fn put(&mut self, name: &str, value: &[u8]) {
         match self {
             Outgoing::Text(text) => {
@@ -43,10 +45,18 @@ impl Outgoing {
         self.put(name, itoa::Buffer::new().format(n).as_bytes());
     }
 
+    /// Adds the lines of another head but for those of these [`Known::bit`]s.
+    pub fn copy_but(&mut self, head: &Head, dropped: u64) {
+        match self {
+            Outgoing::Text(text) => head.copy_lines(text, |known, _| known.bit() & dropped == 0),
+            Outgoing::Map(_) => self.copy(head, |f| f.known.bit() & dropped == 0),
+        }
+    }
+
     /// Adds the lines of another head that are to be kept.
     pub fn copy(&mut self, head: &Head, mut keep: impl FnMut(&Field<'_>) -> bool) {
         match self {
-            Outgoing::Text(text) => head.copy_lines(text, keep),
+            Outgoing::Text(text) => head.copy_lines(text, |_, i| keep(&head.line(i))),
             Outgoing::Map(map) => {
                 for f in head.fields().filter(|f| keep(f)) {
                     append(map, f.name, f.value);

@@ -173,7 +173,7 @@ impl H1<'_> {
         }
         let end: &[u8] = if ends_chunks { b"\r\n0\r\n\r\n" } else { b"" };
         let written = if data.is_empty() {
-            self.io.write_all(&mut [IoSlice::new(&self.out)]).await
+            self.io.write_one(&self.out).await
         } else {
             let mut parts = [
                 IoSlice::new(&self.out),

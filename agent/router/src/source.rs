@@ -144,6 +144,8 @@ impl<'a> Source<'a> {
                 if s.buf.data().len() >= PIPELINED {
                     return Poll::Pending;
                 }
+                // most clients say nothing before they have the answer: no memory is held for that
+                s.buf.release();
                 match ready!(s.io.poll_fill(cx, &mut s.buf)) {
                     Ok(1..) => {}
                     Ok(0) | Err(_) => return Poll::Ready(()),

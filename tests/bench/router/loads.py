@@ -34,7 +34,6 @@ class Load:
     name: str
     title: str
     run: object
-    quick: bool = False
     needs: str = ""
     apps: int = 1
     unix: bool = False
@@ -230,14 +229,14 @@ def swap(proxy, _):
 
 
 LOADS = [
-    Load("small", "200 B, 64 kept connections", wrk("/small"), quick=True),
+    Load("small", "200 B, 64 kept connections", wrk("/small")),
     Load("small-1000", "200 B, 1,000 kept connections", wrk("/small", 1000)),
-    Load("close", "200 B, one connection per request", wrk("/small", close=True), quick=True),
+    Load("close", "200 B, one connection per request", wrk("/small", close=True)),
     Load("unix", "200 B, the router's app on a Unix socket (peers on TCP)", wrk("/small"), unix=True),
-    Load("text", "20 KB, not compressed", wrk("/text"), quick=True),
-    Load("gzip", "20 KB gzip, never the same body", wrk("/other", encoding="gzip"), quick=True),
-    Load("gzip-same", "20 KB gzip, the same body again", wrk("/text", encoding="gzip"), quick=True),
-    Load("big", "1 MB download", wrk("/big"), quick=True),
+    Load("text", "20 KB, not compressed", wrk("/text")),
+    Load("gzip", "20 KB gzip, never the same body", wrk("/other", encoding="gzip")),
+    Load("gzip-same", "20 KB gzip, the same body again", wrk("/text", encoding="gzip")),
+    Load("big", "1 MB download", wrk("/big")),
     Load("upload", "10 MB upload, 8 at once", upload, fresh=True, streamed=True),
     Load("h2", "200 B over HTTP/2, 16 connections of 8 streams", h2load("/small", 16, 8), needs="h2"),
     Load("tls", "200 B over TLS, 64 kept connections", wrk("/small", tls=True), needs="tls"),

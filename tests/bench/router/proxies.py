@@ -88,7 +88,6 @@ class Hokku(Proxy):
 
     def __init__(self, bench, apps=1, threads=2, under=(), unix=False):
         self.unix, self.wire, self.version, self.certified = unix, None, 1, False
-        self.patience = 3 if unix else Hokku.patience
         super().__init__(bench, apps, threads, under)
 
     def table(self):

@@ -68,7 +68,7 @@ fn routes(crew: &Crew, observed: &Observed, now: Micros) -> AppRoutes {
                 Some(Target {
                     dyno: d.record.id,
                     name: d.record.name.clone(),
-                    addr: SocketAddr::from((Ipv4Addr::LOCALHOST, d.record.port?)),
+                    addr: SocketAddr::from((Ipv4Addr::LOCALHOST, d.record.port?)).into(),
                 })
             })
             .collect(),

@@ -34,7 +34,7 @@ fn routes_to_dynos_whose_checks_fail() {
                         app.targets.push(Target {
                             dyno: r.id,
                             name: r.name.clone(),
-                            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+                            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into(),
                         });
                     }
                 }

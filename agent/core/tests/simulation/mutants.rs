@@ -251,7 +251,7 @@ fn routes_a_candidate() {
                             routes.targets = vec![Target {
                                 dyno: x.record.id,
                                 name: x.record.name.clone(),
-                                addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+                                addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into(),
                             }];
                         }
                     }
@@ -277,7 +277,7 @@ fn routes_what_still_starts() {
                             routes.targets.push(Target {
                                 dyno: x.record.id,
                                 name: x.record.name.clone(),
-                                addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+                                addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into(),
                             });
                         }
                     }
@@ -578,7 +578,8 @@ fn routes_twice_or_astray() {
                 .flat_map(|t| t.apps.values_mut())
                 .flat_map(|a| &mut a.targets)
             {
-                t.addr.set_port(t.addr.port() + 1);
+                let astray = t.addr.port().unwrap_or_default() + 1;
+                t.addr = SocketAddr::from((Ipv4Addr::LOCALHOST, astray)).into();
             }
         },
         &["routed-astray"],

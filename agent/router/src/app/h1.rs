@@ -1,5 +1,6 @@
 //! One HTTP/1.1 connection to a dyno.
 
+use super::dial::{Line, dial};
 use super::{AppWire, Heard, NoAnswer};
 use crate::buffers::Buf;
 use crate::dyno::Dyno;
@@ -15,7 +16,6 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use tokio::net::TcpStream;
 
 /// Interim answers (1xx) before the final one.
 const INTERIM_MAX: u32 = 32;
@@ -41,9 +41,10 @@ impl Lease {
     /// # Errors
     /// What the system said: refused, out of descriptors, …
     pub async fn connect(dyno: &Arc<Dyno>) -> io::Result<Lease> {
-        let stream = TcpStream::connect(dyno.addr).await?;
-        stream.set_nodelay(true)?;
-        let io = Io::plain(stream);
+        let io = match dial(&dyno.addr).await? {
+            Line::Tcp(stream) => Io::plain(stream),
+            Line::Unix(stream) => Io::unix(stream),
+        };
         Ok(Lease {
             wire: Rc::new(AppWire::new(io.fd())),
             io,
@@ -110,9 +111,17 @@ pub(crate) async fn hear<'l>(
 async fn read_head(io: &Io, buf: &mut Buf) -> Result<Head, NoAnswer> {
     let mut scan = Scan::default();
     loop {
-        let found = scan.look(buf.data(), &ANSWER);
-        if let Some((start, end)) = found.map_err(NoAnswer::Malformed)? {
-            let head = Head::answer(&buf.data()[start..end]).map_err(NoAnswer::Malformed)?;
+        let data = buf.data();
+        if scan.is_fresh()
+            && let Some((head, end)) = Head::quick_answer(data)
+        {
+            buf.consume(end);
+            return Ok(head);
+        }
+        if !data.is_empty()
+            && let Some((start, end)) = scan.look(data, &ANSWER).map_err(NoAnswer::Malformed)?
+        {
+            let head = Head::answer(&data[start..end]).map_err(NoAnswer::Malformed)?;
             buf.consume(end);
             return Ok(head);
         }

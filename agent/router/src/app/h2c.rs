@@ -1,5 +1,6 @@
 //! HTTP/2 without TLS to a dyno, for gRPC. All requests of a thread to one dyno share a connection.
 
+use super::dial::{Line, dial};
 use super::{Heard, NoAnswer};
 use crate::dyno::Dyno;
 use crate::http1::head::Head;
@@ -12,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Bytes that may be under way to us on one stream.
 const WINDOW: u32 = 256 * 1024;
@@ -39,24 +40,33 @@ where
     }
 }
 
+async fn greet<S>(stream: S) -> io::Result<SendRequest<Taker>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (sender, connection) = http2::Builder::new(Here)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(4 * WINDOW)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    tokio::task::spawn_local(async move {
+        // what went wrong is told to the requests that were on it
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
 impl Link {
     /// Makes a connection.
     ///
     /// # Errors
     /// What the system said, or that the app does not speak HTTP/2.
     pub async fn connect(dyno: &Arc<Dyno>) -> io::Result<Link> {
-        let stream = TcpStream::connect(dyno.addr).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = http2::Builder::new(Here)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(4 * WINDOW)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(io::Error::other)?;
-        tokio::task::spawn_local(async move {
-            // what went wrong is told to the requests that were on it
-            let _ = connection.await;
-        });
+        let sender = match dial(&dyno.addr).await? {
+            Line::Tcp(stream) => greet(stream).await?,
+            Line::Unix(stream) => greet(stream).await?,
+        };
         Ok(Link {
             sender,
             dyno: dyno.clone(),

@@ -1,8 +1,9 @@
 //! The side of the apps: connections to dynos, HTTP/1.1 by our own codec (`h1`) or HTTP/2 without TLS (`h2c`).
 //!
-//! What it does: connects, and hears an answer's head. What it never does: choose a dyno, or decide what the client gets.
-//! Who calls it: `exchange` and `pool`. Tests: `tests/router/{retry,h2c,limits}.rs`.
+//! What it does: connects (`dial`), and hears an answer's head. What it never does: choose a dyno, or decide what the client gets.
+//! Who calls it: `exchange` and `pool`. Tests: `tests/router/{retry,h2c,limits,unix}.rs`.
 
+pub(crate) mod dial;
 pub(crate) mod h1;
 pub(crate) mod h2c;
 

@@ -100,10 +100,17 @@ async fn read_head(conn: &mut Conn, first: bool) -> Result<Got, Fault> {
     loop {
         let data = conn.buf.data();
         let n = data.len().min(PREFACE.len());
-        if first && n > 0 && data[..n] == PREFACE[..n] {
+        if n == 0 {
+            // nothing to look at yet
+        } else if first && data[..n] == PREFACE[..n] {
             if n == PREFACE.len() {
                 return Ok(Got::Preface);
             }
+        } else if let Some((head, end)) =
+            scan.is_fresh().then(|| Head::quick_request(data)).flatten()
+        {
+            conn.buf.consume(end);
+            return Ok(Got::Head(head));
         } else if let Some((start, end)) = scan.look(data, &REQUEST)? {
             let head = Head::request(&data[start..end])?;
             conn.buf.consume(end);

@@ -8,6 +8,7 @@
 
 mod h1;
 mod h2;
+mod worker;
 
 use crate::accept::Via;
 use crate::buffers::Buf;
@@ -155,7 +156,8 @@ async fn run(listed: Listed, mut conn: Conn) {
         if conn.buf.is_empty() && !wait(ctx, &conn).await {
             return;
         }
-        let next = Box::pin(h1::serve(ctx, &mut conn, first)).await;
+        let next;
+        (conn, next) = worker::serve(ctx, conn, first).await;
         first = false;
         match next {
             Next::Idle => {

@@ -2,9 +2,10 @@
 //!
 //! Heads of HTTP/2 messages are brought into the same form, so that nothing behind this has to know both.
 
+mod quick;
+
 use super::name::{Known, known};
 use super::scan::{Fault, Size};
-use crate::buffers;
 use crate::request::Fields;
 use http::{HeaderMap, HeaderValue};
 use httparse::{Error, Header, ParserConfig, Request, Response, Status};
@@ -19,9 +20,10 @@ const METHOD_MAX: usize = 127;
 const COOKIE_MAX: usize = 8192;
 /// Most heads have fewer lines; for others there is another attempt.
 const FEW: usize = 48;
-/// Lists of lines kept per thread for the next heads, and how long one may be.
-const LISTS_KEPT: usize = 64;
-const LIST_MAX: usize = 256;
+/// So much memory is kept per thread for the next heads, and so large each piece may be: bytes, and lines.
+const KEPT: usize = 64;
+const BYTES_MAX: usize = 16 * 1024;
+const LINES_KEPT_MAX: usize = 256;
 
 #[derive(Clone, Copy, Default)]
 struct Span {
@@ -74,22 +76,23 @@ pub(crate) struct Head {
 }
 
 thread_local! {
-    static LISTS: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<(Vec<u8>, Vec<Line>)>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Drop for Head {
     fn drop(&mut self) {
-        buffers::done_with(std::mem::take(&mut self.bytes));
+        let mut bytes = std::mem::take(&mut self.bytes);
         let mut lines = std::mem::take(&mut self.lines);
-        if lines.capacity() == 0 || lines.capacity() > LIST_MAX {
+        if bytes.capacity() > BYTES_MAX || lines.capacity() > LINES_KEPT_MAX {
             return;
         }
+        bytes.clear();
         lines.clear();
         // after the thread's end there is no list any more
-        let _ = LISTS.try_with(|l| {
-            let mut lists = l.borrow_mut();
-            if lists.len() < LISTS_KEPT {
-                lists.push(lines);
+        let _ = SPARE.try_with(|s| {
+            let mut spare = s.borrow_mut();
+            if spare.len() < KEPT {
+                spare.push((bytes, lines));
             }
         });
     }
@@ -105,9 +108,12 @@ pub(crate) struct Field<'a> {
 
 impl Head {
     fn empty() -> Head {
+        let spare = SPARE.with_borrow_mut(Vec::pop);
+        let (bytes, lines) =
+            spare.unwrap_or_else(|| (Vec::with_capacity(1024), Vec::with_capacity(16)));
         Head {
-            bytes: buffers::text(),
-            lines: LISTS.with_borrow_mut(Vec::pop).unwrap_or_default(),
+            bytes,
+            lines,
             seen: 0,
             first: Span::default(),
             second: Span::default(),
@@ -334,22 +340,26 @@ impl Head {
         self.all(known).any(|v| has_token(v, token))
     }
 
-    /// Appends the lines that are to be kept, as they came. Neighbours are copied in one piece.
-    pub fn copy_lines(&self, out: &mut Vec<u8>, mut keep: impl FnMut(&Field<'_>) -> bool) {
-        let mut run: Option<(usize, usize)> = None;
+    /// The field in this line, counted from 0.
+    pub fn line(&self, i: usize) -> Field<'_> {
+        self.field(&self.lines[i])
+    }
+
+    /// Appends the lines that are to be kept, as they came. Neighbours are copied in one piece. `keep` is asked with the
+    /// line's number.
+    pub fn copy_lines(&self, out: &mut Vec<u8>, mut keep: impl FnMut(Known, usize) -> bool) {
+        let mut run = None;
         for (i, line) in self.lines.iter().enumerate() {
-            let next = self.lines.get(i + 1);
-            let end = next.map_or(self.bytes.len().saturating_sub(2), |l| {
-                l.name.start as usize
-            });
-            if keep(&self.field(line)) {
-                run = Some((run.map_or(line.name.start as usize, |r| r.0), end));
-            } else if let Some((start, end)) = run.take() {
-                out.extend_from_slice(&self.bytes[start..end]);
+            let start = line.name.start as usize;
+            if keep(line.known, i) {
+                run.get_or_insert(start);
+            } else if let Some(from) = run.take() {
+                out.extend_from_slice(&self.bytes[from..start]);
             }
         }
-        if let Some((start, end)) = run {
-            out.extend_from_slice(&self.bytes[start..end]);
+        if let Some(from) = run {
+            let end = self.bytes.len().saturating_sub(2);
+            out.extend_from_slice(&self.bytes[from..end]);
         }
     }
 }
@@ -476,7 +486,7 @@ mod tests {
         assert_eq!(h.get("via"), Some(&b"x"[..]));
         assert_eq!(h.all(Known::Via).collect::<Vec<_>>(), [b"x", b"y"]);
         let mut out = Vec::new();
-        h.copy_lines(&mut out, |f| f.known != Known::Via);
+        h.copy_lines(&mut out, |known, _| known != Known::Via);
         assert_eq!(out, b"Host: a.test\r\nX-A:  1 \r\nX-B: \r\n");
         let h = Head::answer(b"HTTP/1.0 299 Quite fine\r\nA: b\r\n\r\n").unwrap();
         assert_eq!(

@@ -104,13 +104,25 @@ pub(crate) fn known(name: &[u8]) -> Known {
         return Known::Other;
     };
     let (text, known) = &BY_NAME[usize::from(BY_HASH[hash(name.len(), *first, *last)])];
-    if text.len() == name.len() && name.eq_ignore_ascii_case(text.as_bytes()) {
+    if text.len() == name.len() && reads(name, text.as_bytes()) {
         return *known;
     }
     if first | 0x20 == b'x' && is_look_alike(name) {
         return Known::LookAlike;
     }
     Known::Other
+}
+
+/// Is `name` this `text` of the table, which is as long, in any case? Eight bytes at a time, all but the bit that makes
+/// letters small. What else differs in it from a byte of the table (`\r` from `-`) stands in no name.
+fn reads(name: &[u8], text: &[u8]) -> bool {
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    let odd = |a: &[u8; 8], b: &[u8; 8]| (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b)) & !CASE;
+    let (Some(a), Some(b)) = (name.last_chunk(), text.last_chunk()) else {
+        return name.eq_ignore_ascii_case(text);
+    };
+    let eights = name.as_chunks::<8>().0.iter().zip(text.as_chunks::<8>().0);
+    eights.fold(odd(a, b), |odds, (a, b)| odds | odd(a, b)) == 0
 }
 
 fn is_look_alike(name: &[u8]) -> bool {
@@ -137,6 +149,15 @@ fn is_look_alike(name: &[u8]) -> bool {
     .contains(&&plain[..])
 }
 
+/// The bits of the fields of one hop.
+pub(crate) const HOP_BY_HOP: u64 = Known::Connection.bit()
+    | Known::KeepAlive.bit()
+    | Known::ProxyConnection.bit()
+    | Known::Te.bit()
+    | Known::TransferEncoding.bit()
+    | Known::Upgrade.bit()
+    | Known::Http2Settings.bit();
+
 const _: () = assert!((Known::AccelBuffering as u8) < 64, "each name has its bit");
 
 impl Known {
@@ -147,16 +168,7 @@ impl Known {
 
     /// Fields of one hop, which are never passed on.
     pub fn is_hop_by_hop(self) -> bool {
-        matches!(
-            self,
-            Known::Connection
-                | Known::KeepAlive
-                | Known::ProxyConnection
-                | Known::Te
-                | Known::TransferEncoding
-                | Known::Upgrade
-                | Known::Http2Settings
-        )
+        self.bit() & HOP_BY_HOP != 0
     }
 
     /// May the settings of an app change a field of this name? Not where message framing or routing hangs on it.

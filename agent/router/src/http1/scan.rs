@@ -71,6 +71,11 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
+    /// Was nothing looked at yet?
+    pub fn is_fresh(&self) -> bool {
+        self.seen == 0
+    }
+
     /// Looks at what has come so far, which always begins with the same byte. Tells start and end of a whole head.
     ///
     /// # Errors

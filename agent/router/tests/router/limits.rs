@@ -151,7 +151,7 @@ async fn clients_that_send_or_take_too_slowly() {
     }
     assert_eq!(c.reply().await.status, 200);
 
-    rig.table.apps.get_mut(&AppId(APP.0)).unwrap().targets[0].addr = floods.addr;
+    rig.table.apps.get_mut(&AppId(APP.0)).unwrap().targets[0].addr = floods.addr.into();
     rig.apply().await;
     let mut never_reads = rig.client().await;
     never_reads

@@ -19,4 +19,5 @@ mod routes;
 mod streams;
 mod swap;
 mod tls;
+mod unix;
 mod websockets;

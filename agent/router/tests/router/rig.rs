@@ -228,7 +228,7 @@ pub fn app(name: &str, hosts: &[&str], state: AppState, dynos: &[(u128, SocketAd
     let target = |(i, (id, addr)): (usize, &(u128, SocketAddr))| Target {
         dyno: DynoId(*id),
         name: format!("web.{}", i + 1).parse().unwrap(),
-        addr: *addr,
+        addr: (*addr).into(),
     };
     AppRoutes {
         hosts: hosts.iter().map(|h| h.to_string()).collect(),
