@@ -4,11 +4,6 @@ use crate::{runtime::Request, source::Source, version::Range};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Is it a Node app?
-pub fn detect(source: &Source) -> bool {
-    source.has("package.json")
-}
-
 /// What installs the dependencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manager {

@@ -9,29 +9,24 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Any of these at the root makes it a Python app.
-const SIGNS: &[&str] = &[
-    ".python-version",
-    "Pipfile",
+/// Any of these at the root makes it a Python app, those that say most first.
+pub const SIGNS: &[&str] = &[
+    "requirements.txt",
     "Pipfile.lock",
-    "__init__.py",
+    "Pipfile",
+    "poetry.lock",
+    "uv.lock",
+    "pyproject.toml",
+    "setup.py",
+    "setup.cfg",
+    ".python-version",
+    "runtime.txt",
+    "manage.py",
     "app.py",
     "main.py",
-    "manage.py",
-    "poetry.lock",
-    "pyproject.toml",
-    "requirements.txt",
-    "runtime.txt",
     "server.py",
-    "setup.cfg",
-    "setup.py",
-    "uv.lock",
+    "__init__.py",
 ];
-
-/// Is it a Python app?
-pub fn detect(source: &Source) -> bool {
-    SIGNS.iter().any(|f| source.has(f))
-}
 
 /// What installs the dependencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
