@@ -41,6 +41,10 @@ pub fn compile(c: &Context) -> anyhow::Result<()> {
     let runtime = fetch::find(Kind::Ruby, &plan.ruby, c)?;
     match &plan.ruby.from {
         Some(f) => out::step(&format!("Using Ruby {} specified in {f}", runtime.version)),
+        None if last.is_some() => out::step(&format!(
+            "Using Ruby {}, as the last build did",
+            runtime.version
+        )),
         None => out::step(&format!(
             "Using Ruby {}: neither Gemfile.lock nor .ruby-version asks for one",
             runtime.version
@@ -148,7 +152,8 @@ impl Build<'_> {
                 p.env(k, v);
             }
         }
-        p.env("NOKOGIRI_USE_SYSTEM_LIBRARIES", "true")
+        p.env("BUNDLE_SILENCE_ROOT_WARNING", "1")
+            .env("NOKOGIRI_USE_SYSTEM_LIBRARIES", "true")
             .env("DISABLE_SPRING", "1");
         // downloads stay with the cache, so that one new gem does not fetch all
         p.env("BUNDLE_USER_HOME", self.c.cache.join("bundler"))

@@ -113,6 +113,7 @@ php_admin_flag[log_errors] = on
 php_admin_value[error_log] = /proc/self/fd/2
 php_flag[display_errors] = off
 php_flag[expose_php] = off"
+    if [ "$(id -u)" = 0 ]; then printf 'user = root\ngroup = root\nlisten.mode = 0666\n'; fi
     if [ -n "$fpm_include" ]; then echo "include = $fpm_include"; fi
   } >"$fpm_config"
 fi
@@ -208,7 +209,8 @@ LoadModule ${m}_module $modules/mod_$m.so
   echo "TypesConfig /etc/mime.types
 ErrorLog /proc/self/fd/2
 LogLevel warn
-CustomLog $out combined
+LogFormat \"%h %l %u %t \\\"%r\\\" %>s %b\" hokku
+CustomLog $out hokku
 ServerTokens Prod
 TraceEnable off
 Timeout 3600
@@ -253,22 +255,31 @@ fi
 if [ -n "$verbose" ]; then
   echo "$name: $server on port $port for $root; $WEB_CONCURRENCY workers of PHP; configuration in $tmp" >&2
 fi
-start_fpm() { "$fpm" --nodaemonize ${ini:+-c "$ini"} --fpm-config "$fpm_config" "$@"; }
+as_root=
+[ "$(id -u)" != 0 ] || as_root=--allow-to-run-as-root
+# Each takes the place of a shell of its own, so that signals reach it.
+start_fpm() { exec "$fpm" --nodaemonize $as_root ${ini:+-c "$ini"} --fpm-config "$fpm_config" "$@"; }
 start_server() {
-  if [ "$server" = nginx ]; then "$here/nginx" -p "$tmp" -e stderr -c "$config" "$@"
-  else "$here/apache2" -D FOREGROUND -f "$config" "$@"; fi
+  if [ "$server" = nginx ]; then exec "$here/nginx" -p "$tmp" -e stderr -c "$config" "$@"
+  else exec "$here/apache2" -D FOREGROUND -f "$config" "$@"; fi
 }
 if [ -n "$test" ]; then
-  start_fpm -t && start_server -t
+  (start_fpm -t) && (start_server -t)
   status=$?
   rm -rf "$tmp"
   exit $status
 fi
 pids=()
+server_pid=
 end() {
-  # both end what they are doing
-  kill -QUIT "$fpm_pid" 2>/dev/null
-  if [ "$server" = nginx ]; then kill -QUIT "$server_pid" 2>/dev/null; else kill -WINCH "$server_pid" 2>/dev/null; fi
+  local fpm_by=TERM server_by=TERM
+  if [ -n "$stopping" ]; then
+    # both end what they are doing
+    fpm_by=QUIT server_by=QUIT
+    [ "$server" = nginx ] || server_by=WINCH
+  fi
+  kill -$fpm_by "$fpm_pid" 2>/dev/null
+  [ -z "$server_pid" ] || kill -$server_by "$server_pid" 2>/dev/null
   for p in "${pids[@]}"; do kill "$p" 2>/dev/null; done
 }
 trap 'stopping=1; end' TERM INT
@@ -287,13 +298,18 @@ for _ in $(seq 200); do
   kill -0 "$fpm_pid" 2>/dev/null || break
   sleep 0.02
 done
-start_server &
-server_pid=$!
-wait -n "$fpm_pid" "$server_pid"
-status=$?
+if kill -0 "$fpm_pid" 2>/dev/null; then
+  start_server &
+  server_pid=$!
+  wait -n "$fpm_pid" "$server_pid"
+  status=$?
+else
+  wait "$fpm_pid"
+  status=$?
+fi
 [ -n "$stopping" ] || echo "$name: PHP-FPM or $server ended with status $status; ending the other" >&2
 end
-wait "$fpm_pid" "$server_pid" 2>/dev/null
+wait $fpm_pid $server_pid 2>/dev/null
 rm -rf "$tmp" "$socket"
 if [ -n "$stopping" ]; then exit 0; fi
 [ "$status" -ne 0 ] || status=1
