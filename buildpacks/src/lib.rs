@@ -10,6 +10,7 @@
 pub mod choice;
 pub mod go;
 pub mod java;
+pub mod names;
 pub mod node;
 pub mod order;
 pub mod php;

@@ -35,6 +35,7 @@ const READ: &[&str] = &[
     "build.gradle",
     "build.gradle.kts",
     "bun.lock",
+    "bun.lockb",
     "composer.json",
     "composer.lock",
     "go.mod",

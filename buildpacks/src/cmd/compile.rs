@@ -86,6 +86,8 @@ fn types(b: Builtin, build: &Path) -> BTreeMap<String, String> {
     };
     let own_procfile = build.join("Procfile").is_file();
     match b {
+        // npm knows nothing of Plug'n'Play
+        Builtin::Node if build.join(".pnp.cjs").is_file() => web(Some("yarn start".into())),
         Builtin::Node => web(Some("npm start".into())),
         Builtin::Static => web(Some(site::COMMAND.into())),
         Builtin::Ruby => Source::read(build)

@@ -2,7 +2,7 @@
 
 use super::{out, spawn};
 use hokku_buildpacks::{
-    Builtin, choice,
+    Builtin, choice, names,
     order::{Failure, Order, Outcome},
     release_yaml,
     source::Source,
@@ -127,6 +127,7 @@ impl Drive<'_> {
             .map_err(|e| buildpack(format!("The source can't be read: {e}")))?;
         let named = choice::named(&source, self.buildpack_url().as_deref())
             .map_err(|message| Failure::Undetected { message })?;
+        let detected = named.is_none() && o.buildpacks.is_empty();
         let packs = match named {
             _ if !o.buildpacks.is_empty() => {
                 if let Some((list, from)) = named
@@ -151,6 +152,9 @@ impl Drive<'_> {
         }
         self.outcome.buildpacks = packs.iter().map(|p| p.pin.clone()).collect();
         for (i, pack) in packs.iter().enumerate() {
+            if !detected {
+                self.agree(pack)?;
+            }
             let started = Instant::now();
             let args = [&o.build_dir, &o.cache_dir, &o.env_dir];
             let mut compile = self.command(pack, "compile", &args);
@@ -316,7 +320,7 @@ impl Drive<'_> {
         })
     }
 
-    fn chosen(&mut self, list: &[String]) -> Result<Vec<Pack>, Failure> {
+    fn chosen(&self, list: &[String]) -> Result<Vec<Pack>, Failure> {
         let mut packs = vec![];
         if list.len() > 1 {
             out::step("Using buildpacks:");
@@ -327,36 +331,41 @@ impl Drive<'_> {
             out::step(&format!("Using buildpack: {}", list[0]));
         }
         for (i, name) in list.iter().enumerate() {
+            // the operator's own word for a name goes before what is built in
+            let own = self
+                .order
+                .names
+                .keys()
+                .any(|k| k.eq_ignore_ascii_case(name));
             let pack = match Builtin::by_name(name) {
-                Some(b) => self.builtin(b, i)?,
-                None => self.foreign(name, i)?,
+                Some(b) if !own => self.builtin(b, i)?,
+                _ => self.foreign(name, i)?,
             };
             packs.push(pack);
         }
-        for pack in &packs {
-            match self.ask(pack) {
-                Ok(name) => {
-                    out::step(&format!("{name} app detected"));
-                    self.outcome.language = name;
-                }
-                Err(why) => {
-                    return Err(Failure::Undetected {
-                        message: format!(
-                            "App not compatible with buildpack: {}\n\n{why}",
-                            pack.pin
-                        ),
-                    });
-                }
-            }
-        }
         Ok(packs)
+    }
+
+    /// Asks a chosen buildpack, when its turn has come: the one before it may have made what it looks for.
+    fn agree(&mut self, pack: &Pack) -> Result<(), Failure> {
+        match self.ask(pack) {
+            Ok(name) => {
+                out::step(&format!("{name} app detected"));
+                self.outcome.language = name;
+                Ok(())
+            }
+            Err(why) => Err(Failure::Undetected {
+                message: format!("App not compatible with buildpack: {}\n\n{why}", pack.pin),
+            }),
+        }
     }
 
     /// A third-party buildpack: a folder, an archive or a git repository, copied so that it may write into itself.
     fn foreign(&self, name: &str, number: usize) -> Result<Pack, Failure> {
         let dir = self.order.scratch.join(format!("buildpack-{number}"));
         let bad = |why: String| buildpack(format!("The buildpack {name} can't be had: {why}"));
-        let (address, reference) = name.split_once('#').unwrap_or((name, ""));
+        let whole = names::address(name, &self.order.names);
+        let (address, reference) = whole.split_once('#').unwrap_or((&whole, ""));
         let folder = address.strip_prefix("file://").unwrap_or(address);
         if reference.starts_with('-') || address.starts_with('-') {
             return Err(bad("its address begins with a dash".into()));

@@ -169,7 +169,7 @@ impl Build<'_> {
         }
         if plan.system_gems {
             out::step("Using the host's gems (HOKKU_SYSTEM_GEMS is set)");
-            let mut p = self.command(&["install", "--local", "--quiet"]);
+            let mut p = self.command(&["check"]);
             p.env("BUNDLE_FROZEN", "true");
             let (status, _) = spawn::heard(p, "       ")?;
             if status.success() {
@@ -177,7 +177,7 @@ impl Build<'_> {
             }
             return mistake(
                 "The gems of Gemfile.lock are not all installed on this machine; Bundler's words are above.\n\n\
-                 Lock the versions that the host has (\"bundle install --local\" there), let the operator install the\n\
+                 Lock the versions that the host has (\"bundle lock --local\" there), let the operator install the\n\
                  missing packages, or unset HOKKU_SYSTEM_GEMS.",
             );
         }

@@ -6,6 +6,7 @@
 pub mod apps;
 pub mod auth;
 pub mod authorizations;
+pub mod buildpacks;
 pub mod builds;
 pub mod certs;
 pub mod completions;
