@@ -9,6 +9,7 @@ mod support;
 mod acme;
 mod agent_death;
 mod bad_deploys;
+mod buildpacks;
 mod certs;
 mod config;
 mod crash;

@@ -104,7 +104,12 @@ fn ruby_by_bundler() {
     let cached = "Using cached dependencies: Gemfile.lock did not change";
     twice(&host, "ruby", "ruby", "server.rb", cached);
     // the buildpack's own process types are beside those of the Procfile
-    let out = host.app(&["run", "-a", "ruby", "bundle exec ruby -e 'puts ENV[%q(RACK_ENV)]'"]);
+    let out = host.app(&[
+        "run",
+        "-a",
+        "ruby",
+        "bundle exec ruby -e 'puts ENV[%q(RACK_ENV)]'",
+    ]);
     assert!(out.ok().out().contains("production"));
 }
 
@@ -119,7 +124,13 @@ fn sinatra_with_the_gems_of_the_host() {
     host.app(&["config:set", "-a", "sinatra", "HOKKU_SYSTEM_GEMS=1"])
         .ok();
     repo.push().ok();
-    twice_more(&host, "sinatra", &repo, "config.ru", "Using the host's gems");
+    twice_more(
+        &host,
+        "sinatra",
+        &repo,
+        "config.ru",
+        "Using the host's gems",
+    );
 }
 
 #[test]
@@ -127,7 +138,13 @@ fn sinatra_with_the_gems_of_the_host() {
 fn go_with_vendored_modules() {
     let host = Host::start();
     // without a Procfile: the one program is the web process
-    twice(&host, "go", "go", "main.go", "Using cached modules and packages");
+    twice(
+        &host,
+        "go",
+        "go",
+        "main.go",
+        "Using cached modules and packages",
+    );
 }
 
 #[test]
@@ -146,7 +163,13 @@ fn php_by_composer_behind_nginx() {
 fn java_by_maven() {
     let host = Host::start();
     let file = "src/main/java/shop/Shop.java";
-    twice(&host, "java", "java", file, "Using cached dependencies: what Maven");
+    twice(
+        &host,
+        "java",
+        "java",
+        file,
+        "Using cached dependencies: what Maven",
+    );
 }
 
 #[test]
@@ -154,7 +177,13 @@ fn java_by_maven() {
 fn java_by_gradle() {
     let host = Host::start();
     let file = "src/main/java/shop/Shop.java";
-    twice(&host, "gradle", "gradle", file, "Using cached dependencies: what Gradle");
+    twice(
+        &host,
+        "gradle",
+        "gradle",
+        file,
+        "Using cached dependencies: what Gradle",
+    );
 }
 
 #[test]
@@ -164,4 +193,25 @@ fn rust_by_cargo() {
     // without a Procfile: the one program is the web process
     let cached = "Using cached dependencies: Rust is still";
     twice(&host, "rust", "rust", "shop/src/main.rs", cached);
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn python_by_poetry_and_by_pipenv() {
+    let host = Host::start();
+    for (sample, lock) in [("poetry", "poetry.lock"), ("pipenv", "Pipfile.lock")] {
+        let cached = format!("Using cached dependencies: {lock} did not change");
+        twice(&host, sample, sample, "hello.py", &cached);
+    }
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn node_by_yarn_berry_and_by_bun() {
+    let host = Host::start();
+    // both without a Procfile: npm start, and yarn start where npm would find no packages
+    let cached = "Using cached packages of Yarn";
+    twice(&host, "yarn", "yarn-berry", "index.js", cached);
+    let cached = "Using cached dependencies: bun.lock did not change";
+    twice(&host, "bun", "bun", "index.js", cached);
 }
