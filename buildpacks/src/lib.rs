@@ -7,11 +7,18 @@
 //! [`source::Source::read`] and [`tree`] touch the disk.
 //! Who calls it: `hokku-buildpack`, and the agent's build room. Tests are beside the code and in `tests/`.
 
+pub mod choice;
+pub mod go;
+pub mod java;
+pub mod names;
 pub mod node;
 pub mod order;
+pub mod php;
 pub mod python;
 pub mod release_yaml;
+pub mod ruby;
 pub mod runtime;
+pub mod rust;
 pub mod site;
 pub mod source;
 pub mod tree;
@@ -25,10 +32,22 @@ use source::Source;
 /// A buildpack that is part of hokku.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Builtin {
+    /// Gemfile
+    Ruby,
     /// package.json
     Node,
     /// requirements.txt, uv.lock, …
     Python,
+    /// pom.xml
+    Java,
+    /// build.gradle, gradlew
+    Gradle,
+    /// composer.json, index.php
+    Php,
+    /// go.mod
+    Go,
+    /// Cargo.toml
+    Rust,
     /// static.json, index.html, public/index.html
     Static,
     /// Nothing but a Procfile: a script or a committed program.
@@ -38,9 +57,15 @@ pub enum Builtin {
 impl Builtin {
     /// All, in the order in which they are asked (Dev Center "Buildpacks", "Detection": Ruby, Node.js, Clojure,
     /// Python, Java, Gradle, Scala, PHP, Go), then ours.
-    pub const ALL: [Builtin; 4] = [
+    pub const ALL: [Builtin; 10] = [
+        Builtin::Ruby,
         Builtin::Node,
         Builtin::Python,
+        Builtin::Java,
+        Builtin::Gradle,
+        Builtin::Php,
+        Builtin::Go,
+        Builtin::Rust,
         Builtin::Static,
         Builtin::Procfile,
     ];
@@ -48,6 +73,12 @@ impl Builtin {
     /// The first argument of `hokku-buildpack`.
     pub fn arg(self) -> &'static str {
         match self {
+            Builtin::Ruby => "ruby",
+            Builtin::Java => "java",
+            Builtin::Gradle => "gradle",
+            Builtin::Php => "php",
+            Builtin::Go => "go",
+            Builtin::Rust => "rust",
             Builtin::Node => "node",
             Builtin::Python => "python",
             Builtin::Static => "static",
@@ -58,6 +89,12 @@ impl Builtin {
     /// What is pinned to the app: Heroku's shorthand where there is one.
     pub fn pin(self) -> &'static str {
         match self {
+            Builtin::Ruby => "heroku/ruby",
+            Builtin::Java => "heroku/java",
+            Builtin::Gradle => "heroku/gradle",
+            Builtin::Php => "heroku/php",
+            Builtin::Go => "heroku/go",
+            Builtin::Rust => "hokku/rust",
             Builtin::Node => "heroku/nodejs",
             Builtin::Python => "heroku/python",
             Builtin::Static => "hokku/static",
@@ -68,6 +105,12 @@ impl Builtin {
     /// What `detect` prints.
     pub fn label(self) -> &'static str {
         match self {
+            Builtin::Ruby => "Ruby",
+            Builtin::Java => "Java",
+            Builtin::Gradle => "Gradle",
+            Builtin::Php => "PHP",
+            Builtin::Go => "Go",
+            Builtin::Rust => "Rust",
             Builtin::Node => "Node.js",
             Builtin::Python => "Python",
             Builtin::Static => "Static",
@@ -85,6 +128,16 @@ impl Builtin {
                 n.trim_end_matches('/').trim_end_matches(".git")
             });
         Some(match name {
+            "heroku/ruby" | "ruby" | "hokku/ruby" | "heroku/heroku-buildpack-ruby" => Builtin::Ruby,
+            "heroku/java" | "java" | "hokku/java" | "heroku/heroku-buildpack-java" => Builtin::Java,
+            "heroku/gradle" | "gradle" | "hokku/gradle" | "heroku/heroku-buildpack-gradle" => {
+                Builtin::Gradle
+            }
+            "heroku/php" | "php" | "hokku/php" | "heroku/heroku-buildpack-php" => Builtin::Php,
+            "heroku/go" | "go" | "golang" | "hokku/go" | "heroku/heroku-buildpack-go" => {
+                Builtin::Go
+            }
+            "hokku/rust" | "rust" | "emk/rust" | "emk/heroku-buildpack-rust" => Builtin::Rust,
             "heroku/python" | "python" | "hokku/python" | "heroku/heroku-buildpack-python" => {
                 Builtin::Python
             }
@@ -103,14 +156,26 @@ impl Builtin {
         })
     }
 
+    /// Why it is one: the file that decides. `None` when it is none.
+    pub fn sign(self, source: &Source) -> Option<&'static str> {
+        let files: &[&'static str] = match self {
+            Builtin::Ruby => &["Gemfile"],
+            Builtin::Node => &["package.json"],
+            Builtin::Python => python::SIGNS,
+            Builtin::Java => java::MAVEN,
+            Builtin::Gradle => java::GRADLE,
+            Builtin::Php => &["composer.json", "index.php"],
+            Builtin::Go => &["go.mod"],
+            Builtin::Rust => rust::SIGNS,
+            Builtin::Static => &["static.json", "index.html", "public/index.html"],
+            Builtin::Procfile => &["Procfile"],
+        };
+        files.iter().copied().find(|f| source.has(f))
+    }
+
     /// Is this tree one for the buildpack?
     pub fn detects(self, source: &Source) -> bool {
-        match self {
-            Builtin::Node => node::detect(source),
-            Builtin::Python => python::detect(source),
-            Builtin::Static => site::detect(source),
-            Builtin::Procfile => source.has("Procfile"),
-        }
+        self.sign(source).is_some()
     }
 }
 
@@ -139,6 +204,19 @@ mod tests {
         assert_eq!(d(&["index.html", "Procfile"]), Some("hokku/static"));
         assert_eq!(d(&["public/index.html"]), Some("hokku/static"));
         assert_eq!(d(&["run.sh", "Procfile"]), Some("hokku/procfile"));
+        for (file, pin) in [
+            ("Gemfile", "heroku/ruby"),
+            ("pom.xml", "heroku/java"),
+            ("build.gradle.kts", "heroku/gradle"),
+            ("composer.json", "heroku/php"),
+            ("index.php", "heroku/php"),
+            ("go.mod", "heroku/go"),
+            ("Cargo.toml", "hokku/rust"),
+            ("RustConfig", "hokku/rust"),
+        ] {
+            assert_eq!(d(&[file, "index.html", "Procfile"]), Some(pin), "{file}");
+        }
+        assert_eq!(d(&["Gemfile", "package.json"]), Some("heroku/ruby"));
         assert_eq!(d(&["README.md"]), None);
         for b in Builtin::ALL {
             assert_eq!(Builtin::by_name(b.pin()), Some(b));
@@ -148,6 +226,6 @@ mod tests {
             Builtin::by_name("https://github.com/heroku/heroku-buildpack-python.git"),
             Some(Builtin::Python)
         );
-        assert_eq!(Builtin::by_name("heroku/ruby"), None);
+        assert_eq!(Builtin::by_name("heroku/scala"), None);
     }
 }

@@ -12,11 +12,14 @@ use hokku_buildpacks::Builtin;
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
 const USAGE: &str = "\
-usage: hokku-buildpack <python|node|static|procfile> detect BUILD_DIR
-       hokku-buildpack <python|node|static|procfile> compile BUILD_DIR CACHE_DIR ENV_DIR
-       hokku-buildpack <python|node|static|procfile> release BUILD_DIR
+usage: hokku-buildpack BUILDPACK detect BUILD_DIR
+       hokku-buildpack BUILDPACK compile BUILD_DIR CACHE_DIR ENV_DIR
+       hokku-buildpack BUILDPACK release BUILD_DIR
        hokku-buildpack drive ORDER.json
-       hokku-buildpack static-server SITE.json";
+       hokku-buildpack static-server SITE.json
+
+BUILDPACK is ruby, node, python, java, gradle, php, go, rust, static or procfile.
+Example: hokku-buildpack python detect /app";
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();

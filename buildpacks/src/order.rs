@@ -20,6 +20,9 @@ pub struct Order {
     /// Chosen or pinned buildpacks, in order; none: detect.
     #[serde(default)]
     pub buildpacks: Vec<String>,
+    /// The operator's names of buildpacks, with their addresses or folders.
+    #[serde(default)]
+    pub names: BTreeMap<String, String>,
     /// The operator's build environment: proxies, CA bundles, index addresses.
     #[serde(default)]
     pub env: BTreeMap<String, String>,

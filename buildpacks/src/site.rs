@@ -4,11 +4,6 @@ use crate::source::Source;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Is it a static site?
-pub fn detect(source: &Source) -> bool {
-    source.has("static.json") || source.has("index.html") || source.has("public/index.html")
-}
-
 /// How the site is served.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

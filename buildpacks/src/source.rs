@@ -11,28 +11,51 @@ pub const MAX_FILE: u64 = 32 << 20;
 
 /// Files whose text matters to detection or planning.
 const READ: &[&str] = &[
+    ".buildpacks",
+    ".java-version",
     ".node-version",
     ".npmrc",
     ".nvmrc",
     ".pnpmfile.cjs",
     ".python-version",
+    ".ruby-version",
+    ".sdkmanrc",
     ".tool-versions",
     ".yarnrc",
     ".yarnrc.yml",
+    "Cargo.lock",
+    "Cargo.toml",
+    "Gemfile",
+    "Gemfile.lock",
     "Pipfile",
     "Pipfile.lock",
     "Procfile",
-    "npm-shrinkwrap.json",
+    "RustConfig",
+    "app.json",
+    "build.gradle",
+    "build.gradle.kts",
+    "bun.lock",
+    "bun.lockb",
+    "composer.json",
+    "composer.lock",
+    "go.mod",
+    "go.sum",
     "nltk.txt",
+    "npm-shrinkwrap.json",
     "package-lock.json",
     "package.json",
     "pnpm-lock.yaml",
     "pnpm-workspace.yaml",
+    "poetry.lock",
+    "pom.xml",
     "pyproject.toml",
     "requirements.txt",
     "runtime.txt",
+    "rust-toolchain",
+    "rust-toolchain.toml",
     "schema.prisma",
     "static.json",
+    "system.properties",
     "uv.lock",
     "yarn.lock",
 ];
@@ -81,6 +104,13 @@ impl Source {
         }
         for path in [
             ".heroku/collectstatic_disabled",
+            ".mvn/wrapper/maven-wrapper.properties",
+            "gradle/wrapper/gradle-wrapper.jar",
+            "vendor/autoload.php",
+            "vendor/bundle",
+            "vendor/cache",
+            "vendor/composer",
+            "vendor/modules.txt",
             ".heroku/node",
             ".heroku/python",
             "bin/pre_compile",
@@ -97,6 +127,7 @@ impl Source {
         for folder in ["patches", "prisma"] {
             s.take_folder(root, folder)?;
         }
+        s.take_ruby(root)?;
         s.take_requirements(root)?;
         Ok(s)
     }
@@ -124,6 +155,31 @@ impl Source {
                 && let Ok(name) = entry.file_name().into_string()
             {
                 self.take(root, &format!("{folder}/{name}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What decides which gems are installed: specifications at the root, and the names of committed gems.
+    fn take_ruby(&mut self, root: &Path) -> io::Result<()> {
+        if !self.has("Gemfile") {
+            return Ok(());
+        }
+        let specs: Vec<String> = self
+            .paths
+            .iter()
+            .filter(|p| p.ends_with(".gemspec"))
+            .cloned()
+            .collect();
+        for p in specs {
+            if root.join(&p).is_file() {
+                self.take(root, &p)?;
+            }
+        }
+        let cached = fs::read_dir(root.join("vendor/cache"));
+        for entry in cached.into_iter().flatten().flatten().take(5000) {
+            if let Ok(name) = entry.file_name().into_string() {
+                self.paths.insert(format!("vendor/cache/{name}"));
             }
         }
         Ok(())

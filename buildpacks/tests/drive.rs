@@ -161,7 +161,7 @@ fn the_classic_interface() {
             .success()
     );
     assert_eq!(call(&["static", "compile", &app]).status.code(), Some(2));
-    assert_eq!(call(&["ruby", "detect", &app]).status.code(), Some(2));
+    assert_eq!(call(&["cobol", "detect", &app]).status.code(), Some(2));
     assert_eq!(call(&[]).status.code(), Some(2));
 }
 

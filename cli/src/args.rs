@@ -1,7 +1,7 @@
 //! The one definition of the commands and their flags; help and completions are made from it.
 
 use crate::commands::{
-    apps, auth, authorizations, autoscale, builds, certs, completions, config, credentials,
+    apps, auth, authorizations, autoscale, buildpacks, builds, certs, completions, config, credentials,
     domains, hokku_toml, isolation, keys, limits, logs, maintenance, open, ps, ps_why, releases,
     remotes, routing, run, status,
 };
@@ -91,6 +91,16 @@ pub enum Command {
     ReleasesOutput(releases::Output),
     #[command(name = "releases:rollback", visible_alias = "rollback")]
     Rollback(releases::Rollback),
+    #[command(name = "buildpacks")]
+    Buildpacks(buildpacks::List),
+    #[command(name = "buildpacks:add")]
+    BuildpacksAdd(buildpacks::Add),
+    #[command(name = "buildpacks:set")]
+    BuildpacksSet(buildpacks::Set),
+    #[command(name = "buildpacks:remove")]
+    BuildpacksRemove(buildpacks::Remove),
+    #[command(name = "buildpacks:clear")]
+    BuildpacksClear(buildpacks::Clear),
     #[command(name = "builds")]
     Builds(builds::List),
     #[command(name = "builds:output")]

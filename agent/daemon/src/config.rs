@@ -130,6 +130,8 @@ pub struct BuildConfig {
     pub runtime_mirror: Option<String>,
     /// `heroku-22`, … as told to buildpacks.
     pub stack: String,
+    /// Names of buildpacks, with the address or the folder of each; they go before the names that hokku knows.
+    pub buildpacks: BTreeMap<String, String>,
 }
 
 /// Budgets.
@@ -194,6 +196,7 @@ impl Default for BuildConfig {
             memory: 0,
             runtime_mirror: None,
             stack: "heroku-22".into(),
+            buildpacks: BTreeMap::new(),
         }
     }
 }

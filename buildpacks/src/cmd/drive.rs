@@ -2,9 +2,11 @@
 
 use super::{out, spawn};
 use hokku_buildpacks::{
-    Builtin,
+    Builtin, choice, names,
     order::{Failure, Order, Outcome},
-    release_yaml, tree,
+    release_yaml,
+    source::Source,
+    tree,
 };
 use std::{
     collections::BTreeMap,
@@ -121,10 +123,27 @@ impl Drive<'_> {
             fs::create_dir_all(dir)
                 .map_err(|e| buildpack(format!("{} can't be made: {e}", dir.display())))?;
         }
-        let packs = if o.buildpacks.is_empty() {
-            vec![self.detect()?]
-        } else {
-            self.chosen()?
+        let source = Source::read(&o.build_dir)
+            .map_err(|e| buildpack(format!("The source can't be read: {e}")))?;
+        let named = choice::named(&source, self.buildpack_url().as_deref())
+            .map_err(|message| Failure::Undetected { message })?;
+        let detected = named.is_none() && o.buildpacks.is_empty();
+        let packs = match named {
+            _ if !o.buildpacks.is_empty() => {
+                if let Some((list, from)) = named
+                    && list != o.buildpacks
+                {
+                    out::detail(&format!(
+                        "The buildpacks in {from} are not used: those of the app count (app buildpacks)"
+                    ));
+                }
+                self.chosen(&o.buildpacks)?
+            }
+            Some((list, from)) => {
+                out::step(&format!("Using the buildpacks named in {from}"));
+                self.chosen(&list)?
+            }
+            None => vec![self.detect(&source)?],
         };
         self.time("detect", started);
         let several = packs.len() > 1 || packs.iter().any(|p| p.builtin.is_none());
@@ -133,6 +152,9 @@ impl Drive<'_> {
         }
         self.outcome.buildpacks = packs.iter().map(|p| p.pin.clone()).collect();
         for (i, pack) in packs.iter().enumerate() {
+            if !detected {
+                self.agree(pack)?;
+            }
             let started = Instant::now();
             let args = [&o.build_dir, &o.cache_dir, &o.env_dir];
             let mut compile = self.command(pack, "compile", &args);
@@ -239,14 +261,35 @@ impl Drive<'_> {
         Err(why.chars().take(4000).collect())
     }
 
-    fn detect(&mut self) -> Result<Pack, Failure> {
-        for b in Builtin::ALL {
-            let pack = self.builtin(b, 0)?;
-            if let Ok(name) = self.ask(&pack) {
-                out::step(&format!("{name} app detected"));
-                self.outcome.language = name;
-                return Ok(pack);
+    /// The config var, as a buildpack would see it.
+    fn buildpack_url(&self) -> Option<String> {
+        fs::read_to_string(self.order.env_dir.join("BUILDPACK_URL")).ok()
+    }
+
+    fn detect(&mut self, source: &Source) -> Result<Pack, Failure> {
+        let fit: Vec<(Builtin, &str)> = Builtin::ALL
+            .into_iter()
+            .filter_map(|b| Some((b, b.sign(source)?)))
+            .collect();
+        if let [(b, sign), others @ ..] = &fit[..] {
+            out::step(&format!("{} app detected", b.label()));
+            if *b != Builtin::Procfile {
+                out::detail(&format!("because of {sign} in the root folder"));
             }
+            // a static page or a Procfile beside an app is no second language
+            for (other, sign) in others
+                .iter()
+                .filter(|(o, _)| !matches!(o, Builtin::Static | Builtin::Procfile))
+            {
+                out::detail(&format!(
+                    "{sign} would make it a {} app; {} is asked first. To choose: app buildpacks:set {}",
+                    other.label(),
+                    b.label(),
+                    other.pin()
+                ));
+            }
+            self.outcome.language = b.label().into();
+            return self.builtin(*b, 0);
         }
         let files = fs::read_dir(&self.order.build_dir)
             .map(|d| d.flatten().count())
@@ -254,8 +297,9 @@ impl Drive<'_> {
         let why = if files == 0 {
             "The repository is empty."
         } else {
-            "There is no package.json (Node.js), requirements.txt or uv.lock (Python), index.html or\n\
-             static.json (static site), and no Procfile, in the root folder of the repository."
+            "In the root folder of the repository there is no Gemfile (Ruby), package.json (Node.js), requirements.txt or\n\
+             uv.lock (Python), pom.xml (Java), build.gradle (Gradle), composer.json or index.php (PHP), go.mod (Go),\n\
+             Cargo.toml (Rust), index.html or static.json (static site), and no Procfile."
         };
         Err(Failure::Undetected {
             message: format!(
@@ -276,48 +320,52 @@ impl Drive<'_> {
         })
     }
 
-    fn chosen(&mut self) -> Result<Vec<Pack>, Failure> {
+    fn chosen(&self, list: &[String]) -> Result<Vec<Pack>, Failure> {
         let mut packs = vec![];
-        let order = self.order;
-        if order.buildpacks.len() > 1 {
+        if list.len() > 1 {
             out::step("Using buildpacks:");
-            for (i, b) in order.buildpacks.iter().enumerate() {
+            for (i, b) in list.iter().enumerate() {
                 out::detail(&format!("{}. {b}", i + 1));
             }
         } else {
-            out::step(&format!("Using buildpack: {}", order.buildpacks[0]));
+            out::step(&format!("Using buildpack: {}", list[0]));
         }
-        for (i, name) in order.buildpacks.iter().enumerate() {
+        for (i, name) in list.iter().enumerate() {
+            // the operator's own word for a name goes before what is built in
+            let own = self
+                .order
+                .names
+                .keys()
+                .any(|k| k.eq_ignore_ascii_case(name));
             let pack = match Builtin::by_name(name) {
-                Some(b) => self.builtin(b, i)?,
-                None => self.foreign(name, i)?,
+                Some(b) if !own => self.builtin(b, i)?,
+                _ => self.foreign(name, i)?,
             };
             packs.push(pack);
         }
-        for pack in &packs {
-            match self.ask(pack) {
-                Ok(name) => {
-                    out::step(&format!("{name} app detected"));
-                    self.outcome.language = name;
-                }
-                Err(why) => {
-                    return Err(Failure::Undetected {
-                        message: format!(
-                            "App not compatible with buildpack: {}\n\n{why}",
-                            pack.pin
-                        ),
-                    });
-                }
-            }
-        }
         Ok(packs)
+    }
+
+    /// Asks a chosen buildpack, when its turn has come: the one before it may have made what it looks for.
+    fn agree(&mut self, pack: &Pack) -> Result<(), Failure> {
+        match self.ask(pack) {
+            Ok(name) => {
+                out::step(&format!("{name} app detected"));
+                self.outcome.language = name;
+                Ok(())
+            }
+            Err(why) => Err(Failure::Undetected {
+                message: format!("App not compatible with buildpack: {}\n\n{why}", pack.pin),
+            }),
+        }
     }
 
     /// A third-party buildpack: a folder, an archive or a git repository, copied so that it may write into itself.
     fn foreign(&self, name: &str, number: usize) -> Result<Pack, Failure> {
         let dir = self.order.scratch.join(format!("buildpack-{number}"));
         let bad = |why: String| buildpack(format!("The buildpack {name} can't be had: {why}"));
-        let (address, reference) = name.split_once('#').unwrap_or((name, ""));
+        let whole = names::address(name, &self.order.names);
+        let (address, reference) = whole.split_once('#').unwrap_or((&whole, ""));
         let folder = address.strip_prefix("file://").unwrap_or(address);
         if reference.starts_with('-') || address.starts_with('-') {
             return Err(bad("its address begins with a dash".into()));
@@ -387,7 +435,8 @@ impl Drive<'_> {
         } else {
             return Err(buildpack(format!(
                 "There is no buildpack {name:?} here.\n\n\
-                 Built in are heroku/nodejs, heroku/python, hokku/static and hokku/procfile. Any other is named by the\n\
+                 Built in are heroku/ruby, heroku/nodejs, heroku/python, heroku/java, heroku/gradle, heroku/php, heroku/go,\n\
+                 hokku/rust, hokku/static and hokku/procfile. Any other is named by the\n\
                  address of its git repository or .tgz archive, or by a folder of the host."
             )));
         }

@@ -2,7 +2,7 @@
 
 use super::{
     context::{Context, mistake},
-    out, spawn,
+    out, upstream,
 };
 use anyhow::{Context as _, bail};
 use hokku_buildpacks::{
@@ -22,30 +22,7 @@ use std::{
     time::SystemTime,
 };
 
-/// A language's runtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// CPython
-    Python,
-    /// Node.js
-    Node,
-}
-
-impl Kind {
-    fn label(self) -> &'static str {
-        match self {
-            Kind::Python => "Python",
-            Kind::Node => "Node.js",
-        }
-    }
-
-    fn file_name(self) -> &'static str {
-        match self {
-            Kind::Python => "python",
-            Kind::Node => "node",
-        }
-    }
-}
+pub use super::kind::Kind;
 
 /// A runtime that is here.
 #[derive(Clone, Debug)]
@@ -84,10 +61,14 @@ fn host(kind: Kind, c: &Context) -> Vec<Candidate> {
     let (mut found, mut changed, mut seen) = (vec![], false, vec![]);
     let dirs: Vec<PathBuf> = match std::env::var_os("HOKKU_HOST_RUNTIMES") {
         Some(d) => std::env::split_paths(&d).collect(),
-        None => HOST_DIRS.iter().map(PathBuf::from).collect(),
+        None => HOST_DIRS
+            .iter()
+            .map(PathBuf::from)
+            .chain(kind.more_dirs())
+            .collect(),
     };
     for dir in dirs {
-        for program in programs(kind, &dir) {
+        for program in kind.programs(&dir) {
             let Ok(real) = program.canonicalize() else {
                 continue;
             };
@@ -106,7 +87,7 @@ fn host(kind: Kind, c: &Context) -> Vec<Candidate> {
             let text = match known {
                 Some(v) => v,
                 None => {
-                    let v = probe(kind, &real).unwrap_or_default();
+                    let v = kind.probe(&real).unwrap_or_default();
                     probes
                         .0
                         .insert(real.to_string_lossy().into_owned(), (stamp, v.clone()));
@@ -130,48 +111,6 @@ fn host(kind: Kind, c: &Context) -> Vec<Candidate> {
     found
 }
 
-fn programs(kind: Kind, dir: &Path) -> Vec<PathBuf> {
-    match kind {
-        Kind::Node => [dir.join("node"), dir.join("nodejs")]
-            .into_iter()
-            .filter(|p| p.exists())
-            .collect(),
-        Kind::Python => {
-            let mut all: Vec<PathBuf> = fs::read_dir(dir)
-                .into_iter()
-                .flatten()
-                .flatten()
-                .filter(|e| {
-                    let n = e.file_name();
-                    let rest = n.to_str().and_then(|n| n.strip_prefix("python3"));
-                    rest.is_some_and(|r| {
-                        r.is_empty()
-                            || r.strip_prefix('.')
-                                .is_some_and(|m| m.bytes().all(|b| b.is_ascii_digit()))
-                    })
-                })
-                .map(|e| e.path())
-                .collect();
-            all.sort();
-            all
-        }
-    }
-}
-
-fn probe(kind: Kind, program: &Path) -> Option<String> {
-    let mut c = Command::new(program);
-    match kind {
-        Kind::Node => c.arg("--version"),
-        Kind::Python => c.args([
-            "-I",
-            "-S",
-            "-c",
-            "import sys; print('%d.%d.%d' % sys.version_info[:3])",
-        ]),
-    };
-    spawn::output(&mut c)
-}
-
 fn arch() -> (&'static str, &'static [&'static str]) {
     match std::env::consts::ARCH {
         "aarch64" => ("arm64", &["arm64", "aarch64"]),
@@ -184,7 +123,7 @@ fn is_url(s: &str) -> bool {
 }
 
 /// Gets a file by curl; the text of an error says why it can't be had.
-fn curl(url: &str, to: Option<&Path>) -> Result<Vec<u8>, String> {
+pub(super) fn curl(url: &str, to: Option<&Path>) -> Result<Vec<u8>, String> {
     let limit = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.into());
     let mut c = Command::new("curl");
     c.args(["--fail", "--silent", "--show-error", "--location"]);
@@ -251,7 +190,7 @@ fn mirror(kind: Kind, at: &str) -> Result<Vec<Candidate>, String> {
         .collect())
 }
 
-fn upstream(kind: Kind, range: &Range) -> Result<Vec<Candidate>, String> {
+fn makers(kind: Kind, range: &Range) -> Result<Vec<Candidate>, String> {
     let base = |var: &str, default: &str| {
         std::env::var(var)
             .unwrap_or_else(|_| default.into())
@@ -259,6 +198,10 @@ fn upstream(kind: Kind, range: &Range) -> Result<Vec<Candidate>, String> {
             .to_owned()
     };
     match kind {
+        Kind::Go => upstream::go(),
+        Kind::Java => upstream::java(range),
+        Kind::Rust => upstream::rust(range),
+        Kind::Ruby | Kind::Php => Ok(vec![]),
         Kind::Node => {
             let base = base("HOKKU_NODE_DIST", "https://nodejs.org/dist");
             let index = curl(&format!("{base}/index.json"), None)?;
@@ -360,33 +303,57 @@ pub fn find(kind: Kind, request: &Request, c: &Context) -> anyhow::Result<Runtim
             Err(e) => notes.push(format!("The runtime mirror can't be read: {e}.")),
         }
     }
-    let makers = match kind {
-        Kind::Node => "nodejs.org",
-        Kind::Python => "python-build-standalone",
+    let Some(name) = kind.makers() else {
+        return nearest_or_not(kind, request, &have, &notes, c);
     };
     // the nearest of what is at hand is asked for exactly so that nothing is downloaded
-    match upstream(kind, &request.range) {
+    match makers(kind, &request.range) {
         Ok(list) => {
             if let Some(best) = runtime::best(&request.range, &list) {
                 return bring(kind, best, c);
             }
             if have.is_empty() {
                 have.extend(list);
-                notes.push(format!("{makers} does not have it either."));
+                notes.push(format!("{name} does not have it either."));
             } else {
                 let newest = list.iter().map(|c| c.version).max();
                 notes.push(format!(
-                    "{makers} does not have it either{}.",
+                    "{name} does not have it either{}.",
                     newest
                         .map(|v| format!("; the newest there is {v}"))
                         .unwrap_or_default()
                 ));
             }
         }
-        Err(e) => notes.push(format!("{makers} can't be asked: {e}.")),
+        Err(e) => notes.push(format!("{name} can't be asked: {e}.")),
     }
+    nearest_or_not(kind, request, &have, &notes, c)
+}
+
+/// The same, of what is on this machine or in the mirror only.
+///
+/// # Errors
+/// None fits, or the one that fits can't be fetched.
+pub fn find_here(kind: Kind, request: &Request, c: &Context) -> anyhow::Result<Runtime> {
+    let mut have = host(kind, c);
+    if let Ok(at) = std::env::var("HOKKU_RUNTIME_MIRROR") {
+        have.extend(mirror(kind, &at).unwrap_or_default());
+    }
+    match runtime::best(&request.range, &have) {
+        Some(best) => bring(kind, best, c),
+        None => mistake(runtime::unavailable(kind.label(), request, &have, "")),
+    }
+}
+
+fn nearest_or_not(
+    kind: Kind,
+    request: &Request,
+    have: &[Candidate],
+    notes: &[String],
+    c: &Context,
+) -> anyhow::Result<Runtime> {
     if c.on("HOKKU_RUNTIME_NEAREST")
-        && let Some(near) = runtime::nearest(&request.range, &have)
+        && let Some(near) = runtime::nearest(&request.range, have)
         && !matches!(&near.origin, Origin::Upstream { sha256, .. } if sha256.is_empty())
     {
         out::warning(&format!(
@@ -400,7 +367,7 @@ pub fn find(kind: Kind, request: &Request, c: &Context) -> anyhow::Result<Runtim
     mistake(runtime::unavailable(
         kind.label(),
         request,
-        &have,
+        have,
         &notes.join("\n"),
     ))
 }
@@ -467,6 +434,9 @@ fn bring(kind: Kind, found: &Candidate, c: &Context) -> anyhow::Result<Runtime> 
         .arg(&tmp)
         .status()?;
     tree::remove(&archive)?;
+    if status.success() && kind == Kind::Rust && tmp.join("components").is_file() {
+        assemble(&tmp)?;
+    }
     if !status.success() || !tmp.join("bin").is_dir() {
         bail!("{url} can't be unpacked, or holds no folder \"bin\"");
     }
@@ -474,6 +444,20 @@ fn bring(kind: Kind, found: &Candidate, c: &Context) -> anyhow::Result<Runtime> 
     fs::rename(&tmp, &dir)?;
     drop_others(&parent, kind, &dir)?;
     Ok(runtime)
+}
+
+/// Rust's archives hold a folder for each component: those that a build needs become one tree.
+fn assemble(dir: &Path) -> anyhow::Result<()> {
+    let whole = dir.with_extension("whole");
+    tree::remove(&whole)?;
+    for name in fs::read_to_string(dir.join("components"))?.lines() {
+        if name == "rustc" || name == "cargo" || name.starts_with("rust-std-") {
+            tree::replicate(&dir.join(name), &whole, tree::How::Link)?;
+        }
+    }
+    tree::remove(dir)?;
+    fs::rename(&whole, dir)?;
+    Ok(())
 }
 
 /// Keeps the newest two runtimes of a kind.

@@ -124,7 +124,24 @@ impl Build<'_> {
             .env("npm_config_update_notifier", "false");
         p.env("npm_config_fund", "false")
             .env("npm_config_audit", "false");
-        p.env("YARN_CACHE_FOLDER", self.c.cache.join("yarn"));
+        match self.plan.manager {
+            Manager::Berry => {
+                p.env("YARN_ENABLE_GLOBAL_CACHE", "false")
+                    .env("YARN_GLOBAL_FOLDER", self.c.cache.join("yarn-global"))
+                    .env("YARN_ENABLE_TELEMETRY", "0")
+                    .env("YARN_ENABLE_PROGRESS_BARS", "false");
+                // what Plug'n'Play loads at run time has to be in the app
+                if !self.plan.pnp {
+                    p.env("YARN_CACHE_FOLDER", self.c.cache.join("yarn"));
+                }
+            }
+            Manager::Bun => {
+                p.env("BUN_INSTALL_CACHE_DIR", self.c.cache.join("bun"));
+            }
+            Manager::Npm | Manager::Yarn | Manager::Pnpm => {
+                p.env("YARN_CACHE_FOLDER", self.c.cache.join("yarn"));
+            }
+        }
         p
     }
 
@@ -148,11 +165,21 @@ impl Build<'_> {
             (Manager::Npm, None) => return Ok(()),
             (Manager::Yarn, v) => ("yarn", v.unwrap_or(YARN)),
             (Manager::Pnpm, v) => ("pnpm", v.unwrap_or("latest")),
+            (Manager::Bun, v) => ("bun", v.unwrap_or("latest")),
+            (Manager::Berry, v) => ("yarn", v.unwrap_or("latest")),
         };
         let c = self.c;
+        if let Some(own) = &self.plan.yarn_path {
+            return self.own_yarn(own);
+        }
+        let package = match self.plan.manager {
+            Manager::Berry => "@yarnpkg/cli-dist",
+            _ => name,
+        };
         // with an older Node the newest that still runs on it must be asked for by the app itself
         let k = key([
             ("v", VERSION.as_bytes()),
+            ("package", package.as_bytes()),
             ("wanted", wanted.as_bytes()),
             ("node", runtime.identity.as_bytes()),
         ]);
@@ -172,7 +199,7 @@ impl Build<'_> {
                 "--prefix",
             ])
             .arg(&tmp)
-            .arg(format!("{name}@{wanted}"));
+            .arg(format!("{package}@{wanted}"));
             npm.current_dir(&tmp).env_remove("NPM_CONFIG_PRODUCTION");
             if !spawn::indented(npm, "       ")?.success() {
                 return mistake(format!(
@@ -202,13 +229,35 @@ impl Build<'_> {
         Ok(())
     }
 
+    /// A command `yarn` that runs the program in the app's own repository.
+    fn own_yarn(&mut self, program: &str) -> anyhow::Result<()> {
+        let c = self.c;
+        if !c.build.join(program).is_file() {
+            return mistake(format!(
+                "yarnPath in .yarnrc.yml is {program}, which is not in the app's git repository.\n\n\
+                 Commit it:\n    git add -f {program}"
+            ));
+        }
+        let bin = c.build.join(".heroku/yarn/bin");
+        fs::create_dir_all(&bin)?;
+        let file = bin.join("yarn");
+        fs::write(
+            &file,
+            format!("#!/bin/sh\nexec node \"$(dirname -- \"$0\")/../../../{program}\" \"$@\"\n"),
+        )?;
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        out::step(&format!("Using the Yarn of the app: {program}"));
+        self.path.push(bin);
+        Ok(())
+    }
+
     fn script(&self, name: &str, more: &[String]) -> anyhow::Result<()> {
         out::step(&format!("Running {name}"));
         let mut p = self.command(self.program(self.plan.manager.name()));
         p.args(["run", name]);
         if !more.is_empty() {
             // yarn 1 warns about the dashes, npm and pnpm need them
-            if self.plan.manager != Manager::Yarn {
+            if !matches!(self.plan.manager, Manager::Yarn | Manager::Berry) {
                 p.arg("--");
             }
             p.args(more);
@@ -227,7 +276,9 @@ impl Build<'_> {
         let (c, plan) = (self.c, self.plan);
         let app_code = plan.scripts.any();
         // with no code of the app to run, what would be pruned need not come at all
-        let dev = plan.install_dev && (app_code || !plan.prune);
+        // Yarn 2 and newer installs all, and takes away afterwards
+        let berry = plan.manager == Manager::Berry;
+        let dev = plan.install_dev && (app_code || !plan.prune || berry);
         let kind = if dev { "all" } else { "production" };
         let mut parts: Vec<(&str, &[u8])> = vec![
             ("buildpack", VERSION.as_bytes()),
@@ -248,7 +299,7 @@ impl Build<'_> {
             self.script(s, &[])?;
         }
         let to = c.link.join("node_modules");
-        let how = if app_code || c.copies() {
+        let how = if app_code || c.copies() || berry {
             How::Copy
         } else {
             How::Link
@@ -268,7 +319,19 @@ impl Build<'_> {
                 started.elapsed().as_millis()
             ));
         } else {
+            // the packages of Plug'n'Play: kept, unless the app brings them
+            let (kept, own) = (c.cache.join("yarn-pnp"), c.build.join(".yarn/cache"));
+            let keep = plan.pnp && !own.exists();
+            if keep && kept.is_dir() {
+                fs::create_dir_all(c.build.join(".yarn"))?;
+                tree::replicate(&kept, &own, How::Copy)?;
+                out::step("Using cached packages of Yarn");
+            }
             self.install(source, dev)?;
+            if keep && own.is_dir() && tree::look(&own)?.bytes < 512 << 20 {
+                tree::remove(&kept)?;
+                tree::replicate(&own, &kept, How::Copy)?;
+            }
             if plan.cacheable.is_ok() && to.is_dir() {
                 layer
                     .store(&to, how)
@@ -325,6 +388,23 @@ impl Build<'_> {
                 p.arg(format!("--production={}", !dev));
                 out::step("Installing dependencies using 'yarn install --frozen-lockfile'");
             }
+            Manager::Berry => {
+                p.args(["install", "--immutable"]);
+                out::step("Installing dependencies using 'yarn install --immutable'");
+            }
+            Manager::Bun => {
+                // with links, what an app writes into a package would be in the cache too
+                p.args([
+                    "install",
+                    "--frozen-lockfile",
+                    "--backend=copyfile",
+                    "--no-progress",
+                ]);
+                if !dev {
+                    p.arg("--production");
+                }
+                out::step("Installing dependencies using 'bun install --frozen-lockfile'");
+            }
             Manager::Pnpm => {
                 p.args(["install", "--frozen-lockfile", "--store-dir"])
                     .arg(c.cache.join("pnpm-store"));
@@ -360,7 +440,7 @@ impl Build<'_> {
 
     /// Download caches only make a later install faster; they may not grow for ever.
     fn trim_caches(&self) {
-        for name in ["npm", "yarn", "pnpm-store"] {
+        for name in ["npm", "yarn", "yarn-global", "bun", "pnpm-store"] {
             let dir = self.c.cache.join(name);
             if tree::look(&dir).is_ok_and(|s| s.bytes > 512 << 20) {
                 let _ = tree::remove(&dir);
@@ -374,7 +454,19 @@ impl Build<'_> {
         out::step("Pruning devDependencies");
         let c = self.c;
         let mut p = self.command(self.program(self.plan.manager.name()));
+        if self.plan.manager == Manager::Bun {
+            tree::remove(&c.build.join("node_modules"))?;
+        }
         match self.plan.manager {
+            Manager::Berry => p.args(["workspaces", "focus", "--all", "--production"]),
+            Manager::Bun => p.args([
+                "install",
+                "--frozen-lockfile",
+                "--backend=copyfile",
+                "--no-progress",
+                "--ignore-scripts",
+                "--production",
+            ]),
             Manager::Npm => p.args(["prune", "--omit=dev", "--ignore-scripts"]),
             Manager::Yarn => p.args([
                 "install",
@@ -392,6 +484,11 @@ impl Build<'_> {
         };
         let status = spawn::indented(p, "       ")?;
         if status.success() {
+            Ok(())
+        } else if self.plan.manager == Manager::Berry {
+            out::warning(
+                "devDependencies stay: this Yarn has no 'yarn workspaces focus' (before Yarn 4 it is a plugin).",
+            );
             Ok(())
         } else {
             mistake(
@@ -450,7 +547,8 @@ impl Manifest {
 fn profile(plan: &Plan) -> String {
     let tools = match plan.manager {
         Manager::Npm => "",
-        Manager::Yarn => "$HOME/.heroku/yarn/bin:",
+        Manager::Yarn | Manager::Berry => "$HOME/.heroku/yarn/bin:",
+        Manager::Bun => "$HOME/.heroku/bun/bin:",
         Manager::Pnpm => "$HOME/.heroku/pnpm/bin:",
     };
     let pnpm = if plan.manager == Manager::Pnpm {

@@ -25,6 +25,8 @@ use std::{
 /// As Heroku's buildpack pins them (heroku-buildpack-python, `requirements/`).
 const PIP: &str = "26.2.1";
 const UV: &str = "0.12.5";
+const POETRY: &str = "2.4.1";
+const PIPENV: &str = "2026.7.1";
 
 const PREFIX: &str = ".heroku/python";
 
@@ -112,7 +114,7 @@ fn dependencies(c: &Context, plan: &Plan, runtime: &Runtime) -> anyhow::Result<(
     let all = c.all();
     let identity = runtime.identity.as_bytes();
     let place: &[u8] = if relocatable { b"anywhere" } else { b"/app" };
-    let manager = format!("{:?} {PIP} {UV}", plan.manager);
+    let manager = format!("{:?} {PIP} {UV} {POETRY} {PIPENV}", plan.manager);
     let mut parts: Vec<(&str, &[u8])> = vec![
         ("buildpack", VERSION.as_bytes()),
         ("runtime", identity),
@@ -157,6 +159,8 @@ fn what(plan: &Plan) -> &'static str {
     match plan.manager {
         Manager::Pip => "requirements.txt",
         Manager::Uv => "uv.lock",
+        Manager::Poetry => "poetry.lock",
+        Manager::Pipenv => "Pipfile.lock",
         Manager::None => "Python",
     }
 }
@@ -402,6 +406,20 @@ fn install(c: &Context, plan: &Plan) -> anyhow::Result<()> {
                 .env("UV_LINK_MODE", "copy");
             spawn::indented(sync, "       ")?
         }
+        Manager::Poetry => {
+            let poetry = tool(c, "poetry", POETRY)?;
+            out::step("Installing dependencies using 'poetry sync --only main'");
+            let mut p = into_prefix(c, &poetry);
+            p.args(["sync", "--only", "main", "--no-ansi", "--no-interaction"]);
+            spawn::indented(p, "       ")?
+        }
+        Manager::Pipenv => {
+            let pipenv = tool(c, "pipenv", PIPENV)?;
+            out::step("Installing dependencies using 'pipenv install --deploy'");
+            let mut p = into_prefix(c, &pipenv);
+            p.args(["install", "--deploy"]);
+            spawn::indented(p, "       ")?
+        }
     };
     if status.success() {
         return Ok(());
@@ -410,10 +428,88 @@ fn install(c: &Context, plan: &Plan) -> anyhow::Result<()> {
         Manager::Uv => {
             "Unable to install dependencies using uv.\n\nSee the log output above for more information.\nIf it says that the lock file is out of date, run \"uv lock\" and commit uv.lock."
         }
+        Manager::Poetry => {
+            "Unable to install dependencies using Poetry.\n\nSee the log output above for more information.\nIf it says that pyproject.toml changed, run \"poetry lock\" and commit poetry.lock.\nIf it wants to install the app itself and can't, set package-mode = false in [tool.poetry]."
+        }
+        Manager::Pipenv => {
+            "Unable to install dependencies using Pipenv.\n\nSee the log output above for more information.\nIf it says that Pipfile.lock is out of date, run \"pipenv lock\" and commit it."
+        }
         _ => {
             "Unable to install dependencies using pip.\n\nSee the log output above for more information."
         }
     })
+}
+
+/// A package manager that works on the app's prefix as on a virtual environment.
+fn into_prefix(c: &Context, program: &Path) -> Command {
+    let python = python_command(c);
+    let mut p = Command::new(program);
+    p.current_dir(&c.build);
+    p.envs(python.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    p.envs(
+        c.exported(PYTHON_DENIED)
+            .filter(|(k, _)| k.starts_with("POETRY_") || k.starts_with("PIPENV_")),
+    );
+    p.env_remove("PYTHONPATH")
+        .env("VIRTUAL_ENV", c.build.join(PREFIX))
+        .env("POETRY_VIRTUALENVS_CREATE", "false")
+        .env("POETRY_VIRTUALENVS_USE_POETRY_PYTHON", "false")
+        .env("POETRY_CACHE_DIR", c.cache.join("poetry"))
+        .env("POETRY_NO_INTERACTION", "1")
+        .env("PIPENV_SYSTEM", "1")
+        .env("PIPENV_VERBOSITY", "-1")
+        .env("PIPENV_NOSPIN", "1")
+        .env("PIPENV_CACHE_DIR", c.cache.join("pipenv"))
+        .env("PIP_NO_COMPILE", "1");
+    p
+}
+
+/// Poetry or Pipenv in an environment of its own, kept in the cache: its dependencies are not the app's.
+fn tool(c: &Context, name: &str, version: &str) -> anyhow::Result<PathBuf> {
+    let python = c.build.join(PREFIX).join("bin/python");
+    let real = python.canonicalize()?;
+    let tag = key([("python", real.to_string_lossy().as_bytes())]);
+    let dir = c
+        .cache
+        .join(format!("tools/{name}-{version}-{}", &tag[..8]));
+    let program = dir.join("bin").join(name);
+    if program.is_file() {
+        return Ok(program);
+    }
+    out::step(&format!("Installing {name} {version}"));
+    tree::remove(&dir)?;
+    let mut venv = python_command(c);
+    venv.args(["-m", "venv", "--without-pip"]).arg(&dir);
+    if !spawn::indented(venv, "       ")?.success() {
+        return mistake(format!(
+            "An environment for {name} can't be made; Python's words are above."
+        ));
+    }
+    // the app's own Python goes away with the build
+    for link in ["python", "python3"] {
+        let at = dir.join("bin").join(link);
+        let _ = fs::remove_file(&at);
+        symlink(&real, at)?;
+    }
+    let mut pip = python_command(c);
+    pip.args(["-m", "pip", "--python"])
+        .arg(dir.join("bin/python"))
+        .args([
+            "install",
+            "--quiet",
+            "--no-cache-dir",
+            "--no-input",
+            "--disable-pip-version-check",
+        ])
+        .arg(format!("{name}=={version}"));
+    if !spawn::indented(pip, "       ")?.success() {
+        // half an environment must not be taken for a whole one
+        tree::remove(&dir)?;
+        return mistake(format!(
+            "{name} {version} can't be installed from the package index; pip's own words are above."
+        ));
+    }
+    Ok(program)
 }
 
 /// The host's uv, or one from the package index, kept in the cache.

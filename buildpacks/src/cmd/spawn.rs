@@ -6,11 +6,22 @@ use std::{
     process::{Command, ExitStatus, Stdio},
 };
 
+/// The most bytes that are kept of what a program said last.
+const TAIL: usize = 16 * 1024;
+
 /// Runs a program; stdout and stderr go to our stdout in the order they were written, each line behind `prefix`.
 ///
 /// # Errors
 /// The program can't be started.
-pub fn indented(mut command: Command, prefix: &str) -> anyhow::Result<ExitStatus> {
+pub fn indented(command: Command, prefix: &str) -> anyhow::Result<ExitStatus> {
+    Ok(heard(command, prefix)?.0)
+}
+
+/// The same, and the end of what it said, for hints.
+///
+/// # Errors
+/// The program can't be started.
+pub fn heard(mut command: Command, prefix: &str) -> anyhow::Result<(ExitStatus, String)> {
     let (mut reader, writer) = std::io::pipe()?;
     command
         .stdin(Stdio::null())
@@ -24,6 +35,7 @@ pub fn indented(mut command: Command, prefix: &str) -> anyhow::Result<ExitStatus
     drop(command);
     let mut buf = vec![0; 16 * 1024];
     let mut fresh = true;
+    let mut tail: Vec<u8> = vec![];
     loop {
         let n = match reader.read(&mut buf) {
             Ok(0) => break,
@@ -31,6 +43,10 @@ pub fn indented(mut command: Command, prefix: &str) -> anyhow::Result<ExitStatus
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(e.into()),
         };
+        tail.extend_from_slice(&buf[..n]);
+        if tail.len() > TAIL {
+            tail.drain(..tail.len() - TAIL);
+        }
         let mut out = Vec::with_capacity(n + 64);
         for b in &buf[..n] {
             if fresh && *b != b'\n' {
@@ -45,7 +61,40 @@ pub fn indented(mut command: Command, prefix: &str) -> anyhow::Result<ExitStatus
     if !fresh {
         super::out::plain("\n");
     }
-    Ok(child.wait()?)
+    let said = String::from_utf8_lossy(&tail).into_owned();
+    Ok((child.wait()?, said))
+}
+
+/// What package managers say when they can't reach their registry.
+const UNREACHABLE: [&str; 15] = [
+    "could not reach host",
+    "network error while fetching",
+    "could not resolve host",
+    "name or service not known",
+    "temporary failure in name resolution",
+    "no such host",
+    "dial tcp",
+    "could not transfer artifact",
+    "unknownhostexception",
+    "connection refused",
+    "connection timed out",
+    "failed to connect to",
+    "curl error 6",
+    "curl error 7",
+    "network is unreachable",
+];
+
+/// One more sentence for an error, when what a program said tells that a registry was out of reach.
+pub fn out_of_reach(said: &str, registry: &str, instead: &str) -> String {
+    let low = said.to_ascii_lowercase();
+    if UNREACHABLE.iter().any(|u| low.contains(u)) {
+        format!(
+            "\n\nIt looks as if {registry} can't be reached from this machine. {instead}\n\
+             The operator can let builds use a proxy or a mirror (build environment of the agent)."
+        )
+    } else {
+        String::new()
+    }
 }
 
 /// The status as a shell shows it.

@@ -4,11 +4,6 @@ use crate::{runtime::Request, source::Source, version::Range};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Is it a Node app?
-pub fn detect(source: &Source) -> bool {
-    source.has("package.json")
-}
-
 /// What installs the dependencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manager {
@@ -16,8 +11,12 @@ pub enum Manager {
     Npm,
     /// yarn.lock of yarn 1
     Yarn,
+    /// yarn.lock of Yarn 2 and newer
+    Berry,
     /// pnpm-lock.yaml
     Pnpm,
+    /// bun.lock, bun.lockb
+    Bun,
 }
 
 impl Manager {
@@ -25,8 +24,9 @@ impl Manager {
     pub fn name(self) -> &'static str {
         match self {
             Manager::Npm => "npm",
-            Manager::Yarn => "yarn",
+            Manager::Yarn | Manager::Berry => "yarn",
             Manager::Pnpm => "pnpm",
+            Manager::Bun => "bun",
         }
     }
 }
@@ -59,6 +59,10 @@ pub struct Plan {
     pub key: Vec<(String, Vec<u8>)>,
     /// May an install with the same key be skipped? Else why not.
     pub cacheable: Result<(), String>,
+    /// Yarn's packages are in `.yarn/cache`, and there is no node_modules (Plug'n'Play).
+    pub pnp: bool,
+    /// Yarn's own program that the app brings (`yarnPath`).
+    pub yarn_path: Option<String>,
     /// node_modules is in git.
     pub committed_modules: bool,
     /// Scripts to run, in order: before the install, after it, before and after pruning.
@@ -113,7 +117,7 @@ pub fn plan(source: &Source, env: &BTreeMap<String, String>) -> Result<Plan, Str
             .into());
     }
     let mut warnings = vec![];
-    let (manager, lock) = manager(source)?;
+    let (mut manager, lock) = manager(source)?;
     let mut manager_version = manager_version(&package, manager, &mut warnings)?;
     if manager == Manager::Pnpm && manager_version.is_none() {
         let (major, why) = pnpm_of(&source.text("pnpm-lock.yaml").unwrap_or_default());
@@ -131,9 +135,25 @@ pub fn plan(source: &Source, env: &BTreeMap<String, String>) -> Result<Plan, Str
                 .as_deref()
                 .is_some_and(|v| v.starts_with(|c: char| ('2'..='9').contains(&c)));
         if berry {
-            return Err("Yarn 2 and newer (\"berry\") is not supported by the built-in Node buildpack.\n\n\
-                 Use npm, pnpm or yarn 1: delete yarn.lock and .yarnrc.yml, run \"npm install\", commit package-lock.json."
-                .into());
+            manager = Manager::Berry;
+        }
+    }
+    let (mut pnp, mut yarn_path) = (false, None);
+    if manager == Manager::Berry {
+        let rc = source.text(".yarnrc.yml").unwrap_or_default();
+        let said = |key: &str| {
+            rc.lines()
+                .find_map(|l| l.strip_prefix(key)?.trim_start().strip_prefix(':'))
+                .map(|v| v.trim().trim_matches(['"', '\'']).to_owned())
+        };
+        pnp = said("nodeLinker").is_none_or(|l| l == "pnp");
+        yarn_path = said("yarnPath").filter(|p| !p.starts_with('/') && !p.contains(".."));
+        if manager_version.is_none() && yarn_path.is_none() {
+            let (version, why) = yarn_of(&source.text("yarn.lock").unwrap_or_default());
+            warnings.push(format!(
+                "package.json names no version of Yarn (packageManager); {version} is used, {why}."
+            ));
+            manager_version = Some(version.into());
         }
     }
     let node = node_request(source, &package, &mut warnings)?;
@@ -160,7 +180,13 @@ pub fn plan(source: &Source, env: &BTreeMap<String, String>) -> Result<Plan, Str
     }
     Ok(Plan {
         key: key(source, &package, lock, env),
-        cacheable: cacheable(&package, env, committed_modules),
+        cacheable: if pnp {
+            Err("Yarn keeps packages in .yarn/cache (Plug'n'Play)".into())
+        } else {
+            cacheable(&package, env, committed_modules)
+        },
+        pnp,
+        yarn_path,
         prune: node_env == "production" && production_set.is_none() && !skip_pruning,
         manager,
         manager_version,
@@ -180,12 +206,17 @@ fn manager(source: &Source) -> Result<(Manager, Option<&'static str>), String> {
         "package-lock.json",
         "yarn.lock",
         "pnpm-lock.yaml",
+        "bun.lock",
+        "bun.lockb",
     ];
     let found: Vec<&'static str> = locks.into_iter().filter(|l| source.has(l)).collect();
     match found[..] {
         [] => Ok((Manager::Npm, None)),
         [l @ "yarn.lock"] => Ok((Manager::Yarn, Some(l))),
         [l @ "pnpm-lock.yaml"] => Ok((Manager::Pnpm, Some(l))),
+        [l @ ("bun.lock" | "bun.lockb")] => Ok((Manager::Bun, Some(l))),
+        // the text is what Bun reads when both are there
+        ["bun.lock", "bun.lockb"] => Ok((Manager::Bun, Some("bun.lock"))),
         [l] => Ok((Manager::Npm, Some(l))),
         _ => Err(format!(
             "Build failed because there are several lock files: {}.\n\n\
@@ -253,6 +284,21 @@ fn pnpm_of(lock: &str) -> (&'static str, &'static str) {
         "5" => ("7", "which its lock file is for"),
         "6" => ("8", "which its lock file is for"),
         "9" => ("10", "which its lock file is for"),
+        _ => ("latest", "because its lock file does not tell"),
+    }
+}
+
+/// The Yarn that wrote such a lock file (`__metadata`, `version`).
+fn yarn_of(lock: &str) -> (&'static str, &'static str) {
+    let version = lock
+        .split("__metadata:")
+        .nth(1)
+        .and_then(|r| r.lines().find_map(|l| l.trim().strip_prefix("version:")))
+        .and_then(|v| v.trim().parse::<u32>().ok());
+    match version {
+        Some(..=5) => ("2", "which its lock file is for"),
+        Some(6 | 7) => ("3", "which its lock file is for"),
+        Some(8 | 9) => ("4", "which its lock file is for"),
         _ => ("latest", "because its lock file does not tell"),
     }
 }
@@ -429,7 +475,12 @@ fn key(
         let counts = lock == Some(name)
             || matches!(
                 name,
-                ".npmrc" | ".yarnrc" | ".pnpmfile.cjs" | "pnpm-workspace.yaml" | "schema.prisma"
+                ".npmrc"
+                    | ".yarnrc"
+                    | ".yarnrc.yml"
+                    | ".pnpmfile.cjs"
+                    | "pnpm-workspace.yaml"
+                    | "schema.prisma"
             )
             || name.starts_with("patches/")
             || name.starts_with("prisma/");

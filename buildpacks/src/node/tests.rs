@@ -105,12 +105,6 @@ fn managers() {
             vec![("npm-shrinkwrap.json", ""), ("package-lock.json", "")],
             "several lock files",
         ),
-        ("{}", vec![("yarn.lock", "__metadata:\n")], "berry"),
-        (
-            r#"{"packageManager":"yarn@4.1.0"}"#,
-            vec![("yarn.lock", "")],
-            "berry",
-        ),
         ("{}", vec![(".heroku/node", "")], "git rm"),
         ("{,}", vec![], "not valid JSON"),
         ("[]", vec![], "one object"),
@@ -200,4 +194,37 @@ fn the_key_changes_with_what_is_installed_only() {
     assert!(!c(r#"{"dependencies":{"x":"file:./x"}}"#, &[]));
     let committed = plan_of(base, &[("node_modules", "")], &[]).unwrap();
     assert!(committed.cacheable.is_err());
+}
+
+#[test]
+fn yarn_berry_and_bun() {
+    let lock = "# This file is generated\n\n__metadata:\n  version: 8\n  cacheKey: 10\n";
+    let p = plan_of("{}", &[("yarn.lock", lock)], &[]).unwrap();
+    assert_eq!(
+        (p.manager, p.manager_version.as_deref(), p.pnp),
+        (Manager::Berry, Some("4"), true)
+    );
+    assert!(p.cacheable.is_err() && p.warnings.iter().any(|w| w.contains("4 is used")));
+    let rc = "nodeLinker: node-modules\nyarnPath: .yarn/releases/yarn-4.1.0.cjs\n";
+    let p = plan_of(
+        r#"{"packageManager":"yarn@4.1.0"}"#,
+        &[("yarn.lock", ""), (".yarnrc.yml", rc)],
+        &[],
+    )
+    .unwrap();
+    assert_eq!(
+        (p.manager, p.manager_version.as_deref(), p.pnp),
+        (Manager::Berry, Some("4.1.0"), false)
+    );
+    assert_eq!(
+        p.yarn_path.as_deref(),
+        Some(".yarn/releases/yarn-4.1.0.cjs")
+    );
+    assert!(p.cacheable.is_ok());
+    for lock in ["bun.lock", "bun.lockb"] {
+        let p = plan_of("{}", &[(lock, "")], &[]).unwrap();
+        assert_eq!((p.manager, p.lock), (Manager::Bun, Some(lock)));
+    }
+    let e = plan_of("{}", &[("bun.lock", ""), ("yarn.lock", "")], &[]).unwrap_err();
+    assert!(e.contains("git rm bun.lock"), "{e}");
 }

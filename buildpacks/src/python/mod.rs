@@ -9,29 +9,24 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Any of these at the root makes it a Python app.
-const SIGNS: &[&str] = &[
-    ".python-version",
-    "Pipfile",
+/// Any of these at the root makes it a Python app, those that say most first.
+pub const SIGNS: &[&str] = &[
+    "requirements.txt",
     "Pipfile.lock",
-    "__init__.py",
+    "Pipfile",
+    "poetry.lock",
+    "uv.lock",
+    "pyproject.toml",
+    "setup.py",
+    "setup.cfg",
+    ".python-version",
+    "runtime.txt",
+    "manage.py",
     "app.py",
     "main.py",
-    "manage.py",
-    "poetry.lock",
-    "pyproject.toml",
-    "requirements.txt",
-    "runtime.txt",
     "server.py",
-    "setup.cfg",
-    "setup.py",
-    "uv.lock",
+    "__init__.py",
 ];
-
-/// Is it a Python app?
-pub fn detect(source: &Source) -> bool {
-    SIGNS.iter().any(|f| source.has(f))
-}
 
 /// What installs the dependencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +35,10 @@ pub enum Manager {
     Pip,
     /// uv.lock
     Uv,
+    /// poetry.lock
+    Poetry,
+    /// Pipfile.lock
+    Pipenv,
     /// Nothing to install.
     None,
 }
@@ -127,6 +126,29 @@ pub fn plan(
             key.push(("pyproject.toml".into(), project.into_bytes()));
             key.push(("uv.lock".into(), lock.into_bytes()));
         }
+        Manager::Poetry => {
+            let project = source.text("pyproject.toml").unwrap_or_default();
+            let lock = source.text("poetry.lock").unwrap_or_default();
+            // the project itself is installed too, unless it is no package
+            let no_package = project.lines().any(|l| {
+                let l: String = l.split_whitespace().collect();
+                l == "package-mode=false"
+            });
+            always_install = !no_package
+                || lock.contains("type = \"directory\"")
+                || lock.contains("type = \"file\"");
+            key.push(("pyproject.toml".into(), project.into_bytes()));
+            key.push(("poetry.lock".into(), lock.into_bytes()));
+        }
+        Manager::Pipenv => {
+            let lock = source.text("Pipfile.lock").unwrap_or_default();
+            always_install = lock.contains("\"path\":") || lock.contains("\"file\":");
+            for file in ["Pipfile", "Pipfile.lock"] {
+                if let Some(b) = source.bytes(file) {
+                    key.push((file.into(), b.to_vec()));
+                }
+            }
+        }
         Manager::None => {}
     }
     let on = |k: &str| config.get(k).is_some_and(|v| v != "0");
@@ -164,12 +186,14 @@ fn manager(source: &Source, warnings: &mut Vec<String>) -> Result<Manager, Strin
         .into_iter()
         .filter(|f| source.has(f))
         .collect();
-    let usable = found.iter().find_map(|f| match *f {
-        "requirements.txt" => Some(("requirements.txt", Manager::Pip)),
-        "uv.lock" => Some(("uv.lock", Manager::Uv)),
-        _ => None,
-    });
-    if let Some((file, m)) = usable {
+    // where Heroku refuses two, its older versions took the first of this order
+    if let Some(file) = found.first().copied() {
+        let m = match file {
+            "Pipfile.lock" => Manager::Pipenv,
+            "requirements.txt" => Manager::Pip,
+            "poetry.lock" => Manager::Poetry,
+            _ => Manager::Uv,
+        };
         let others: Vec<&str> = found.into_iter().filter(|f| *f != file).collect();
         if !others.is_empty() {
             warnings.push(format!(
@@ -179,15 +203,9 @@ fn manager(source: &Source, warnings: &mut Vec<String>) -> Result<Manager, Strin
         }
         return Ok(m);
     }
-    if source.has("Pipfile.lock") || source.has("Pipfile") {
-        return Err("Pipenv is not supported by the built-in Python buildpack.\n\n\
-             Write the locked versions to a requirements.txt and commit it:\n    pipenv requirements > requirements.txt"
-            .into());
-    }
-    if source.has("poetry.lock") {
-        return Err("Poetry is not supported by the built-in Python buildpack.\n\n\
-             Write the locked versions to a requirements.txt and commit it:\n    poetry export -o requirements.txt --without-hashes\n\
-             or move to uv and commit uv.lock."
+    if source.has("Pipfile") {
+        return Err("There is a Pipfile, but no Pipfile.lock.\n\n\
+             Run \"pipenv lock\" and commit Pipfile.lock."
             .into());
     }
     if let Some(p) = source.text("pyproject.toml") {
@@ -252,18 +270,29 @@ fn request(
             warnings.push(format!("{name:?} is not read; did you mean {right:?}?"));
         }
     }
-    if manager == Manager::Uv {
+    if manager == Manager::Pipenv
+        && let Some(r) = pipfile_lock(source)?
+    {
+        return Ok(r);
+    }
+    if matches!(manager, Manager::Uv | Manager::Poetry) {
         let requires = source
             .text("pyproject.toml")
             .and_then(|t| t.parse::<toml::Table>().ok())
             .and_then(|t| {
-                t.get("project")?
-                    .get("requires-python")?
-                    .as_str()
-                    .map(String::from)
+                let project = t.get("project").and_then(|p| p.get("requires-python"));
+                let poetry = || {
+                    t.get("tool")?
+                        .get("poetry")?
+                        .get("dependencies")?
+                        .get("python")
+                };
+                project.or_else(poetry)?.as_str().map(String::from)
             });
         if let Some(text) = requires {
+            // Poetry writes ranges as npm does, too
             let range = Range::pep440(&text)
+                .or_else(|_| Range::npm(&text.replace(',', " ")))
                 .map_err(|e| format!("requires-python in pyproject.toml: {e}"))?;
             return Ok(Request {
                 range,
@@ -289,6 +318,30 @@ fn request(
         });
     }
     Ok(Request::any())
+}
+
+/// What Pipenv locked: `python_full_version`, else `python_version`.
+fn pipfile_lock(source: &Source) -> Result<Option<Request>, String> {
+    let text = source.text("Pipfile.lock").unwrap_or_default();
+    let lock: serde_json::Value = serde_json::from_str(&text).map_err(|e| {
+        format!("Pipfile.lock is not valid JSON: {e}.\n\nRun \"pipenv lock\" and commit it.")
+    })?;
+    for name in ["python_full_version", "python_version"] {
+        if let Some(v) = lock
+            .pointer(&format!("/_meta/requires/{name}"))
+            .and_then(serde_json::Value::as_str)
+        {
+            return numbers(v)
+                .map(|n| Some(n.from("Pipfile.lock", v)))
+                .ok_or_else(|| {
+                    format!(
+                        "Pipfile.lock asks for Python {:?}, which is no version.",
+                        short(v)
+                    )
+                });
+        }
+    }
+    Ok(None)
 }
 
 struct Numbers(Range);
@@ -370,7 +423,10 @@ pub fn suggestion(source: &Source, settings: Option<&str>) -> Option<String> {
     let requirements = format!(
         "{}{}",
         source.text("requirements.txt").unwrap_or_default(),
-        source.text("uv.lock").unwrap_or_default()
+        ["uv.lock", "poetry.lock", "Pipfile.lock"]
+            .iter()
+            .filter_map(|f| source.text(f))
+            .collect::<String>()
     )
     .to_ascii_lowercase();
     if source.has("Procfile") || !requirements.contains("gunicorn") {

@@ -95,16 +95,28 @@ fn managers() {
         m(&[("uv.lock", ""), ("pyproject.toml", "")]),
         Ok((Manager::Uv, 0))
     );
+    assert_eq!(
+        m(&[("Pipfile.lock", "{}"), ("requirements.txt", "")]),
+        Ok((Manager::Pipenv, 1))
+    );
+    assert_eq!(
+        m(&[("poetry.lock", ""), ("pyproject.toml", ""), ("uv.lock", "")]),
+        Ok((Manager::Poetry, 1))
+    );
     assert_eq!(m(&[("main.py", "")]), Ok((Manager::None, 1)));
     assert_eq!(
         m(&[("main.py", ""), ("pyproject.toml", "[tool.black]\n")]),
         Ok((Manager::None, 1))
     );
     for (files, word) in [
-        (vec![("Pipfile.lock", "")], "pipenv requirements"),
+        (vec![("Pipfile", "")], "pipenv lock"),
+        (vec![("Pipfile.lock", "")], "not valid JSON"),
         (
-            vec![("poetry.lock", ""), ("pyproject.toml", "")],
-            "poetry export",
+            vec![(
+                "Pipfile.lock",
+                r#"{"_meta":{"requires":{"python_version":"three"}}}"#,
+            )],
+            "Pipfile.lock asks for Python \"three\"",
         ),
         (vec![("setup.py", "")], "-e ."),
         (
@@ -179,4 +191,38 @@ fn what_to_add_to_the_procfile() {
         ),
         None
     );
+}
+
+#[test]
+fn versions_that_poetry_and_pipenv_write() {
+    let v = |files: &[(&str, &str)], yes: &str, no: &str| {
+        let r = plan_of(files).unwrap().python.range;
+        assert!(
+            r.holds(yes.parse().unwrap()) && !r.holds(no.parse().unwrap()),
+            "{files:?}"
+        );
+    };
+    let poetry = "[tool.poetry.dependencies]\npython = \"^3.10\"\n";
+    v(
+        &[("poetry.lock", ""), ("pyproject.toml", poetry)],
+        "3.11.2",
+        "4.0.0",
+    );
+    let project = "[project]\nrequires-python = \">=3.10,<3.12\"\n";
+    v(
+        &[("poetry.lock", ""), ("pyproject.toml", project)],
+        "3.11.2",
+        "3.12.0",
+    );
+    let lock = r#"{"_meta":{"requires":{"python_version":"3.11"}}}"#;
+    v(&[("Pipfile.lock", lock)], "3.11.9", "3.12.0");
+    let lock = r#"{"_meta":{"requires":{"python_full_version":"3.11.2","python_version":"3.11"}}}"#;
+    v(&[("Pipfile.lock", lock)], "3.11.2", "3.11.3");
+    // a package of its own is installed in each build
+    let always = |project: &str| {
+        plan_of(&[("poetry.lock", ""), ("pyproject.toml", project)])
+            .unwrap()
+            .always_install
+    };
+    assert!(always("[tool.poetry]\n") && !always("[tool.poetry]\npackage-mode = false\n"));
 }

@@ -7,6 +7,7 @@ pub mod apps;
 pub mod auth;
 pub mod authorizations;
 pub mod autoscale;
+pub mod buildpacks;
 pub mod builds;
 pub mod certs;
 pub mod completions;

@@ -10,6 +10,7 @@ mod acme;
 mod agent_death;
 mod autoscale;
 mod bad_deploys;
+mod buildpacks;
 mod certs;
 mod config;
 mod crash;

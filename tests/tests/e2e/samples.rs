@@ -81,3 +81,137 @@ fn express_by_npm() {
     assert!(host.get("express", "/").text().contains("version two"));
     assert!(again.took.as_secs() < 10, "{again}");
 }
+
+/// Pushes a sample twice, each time asks its page; the second push takes what the first one left.
+fn twice(host: &Host, app: &str, sample: &str, file: &str, cached: &str) {
+    let repo = deployed(host, app, sample);
+    twice_more(host, app, &repo, file, cached);
+}
+
+fn twice_more(host: &Host, app: &str, repo: &Repo<'_>, file: &str, cached: &str) {
+    let text = host.get(app, "/").text();
+    assert!(text.contains("version one"), "{text}");
+    let again = redeploy(repo, file);
+    assert!(again.err().contains(cached), "{again}");
+    let text = host.get(app, "/").text();
+    assert!(text.contains("version two"), "{text}");
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn ruby_by_bundler() {
+    let host = Host::start();
+    let cached = "Using cached dependencies: Gemfile.lock did not change";
+    twice(&host, "ruby", "ruby", "server.rb", cached);
+    // the buildpack's own process types are beside those of the Procfile
+    let out = host.app(&[
+        "run",
+        "-a",
+        "ruby",
+        "bundle exec ruby -e 'puts ENV[%q(RACK_ENV)]'",
+    ]);
+    assert!(out.ok().out().contains("production"));
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn sinatra_with_the_gems_of_the_host() {
+    let host = Host::start();
+    let repo = host.create("sinatra");
+    repo.write_sample("sinatra");
+    repo.commit("First");
+    repo.push().fails().says("HOKKU_SYSTEM_GEMS=1");
+    host.app(&["config:set", "-a", "sinatra", "HOKKU_SYSTEM_GEMS=1"])
+        .ok();
+    repo.push().ok();
+    twice_more(
+        &host,
+        "sinatra",
+        &repo,
+        "config.ru",
+        "Using the host's gems",
+    );
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn go_with_vendored_modules() {
+    let host = Host::start();
+    // without a Procfile: the one program is the web process
+    twice(
+        &host,
+        "go",
+        "go",
+        "main.go",
+        "Using cached modules and packages",
+    );
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn php_by_composer_behind_nginx() {
+    let host = Host::start();
+    let cached = "Using cached dependencies: composer.lock did not change";
+    twice(&host, "php", "php", "src/Page.php", cached);
+    assert_eq!(host.get("php", "/style.css").status, 200);
+    assert_eq!(host.get("php", "/.env").status, 403);
+    assert_eq!(host.get("php", "/https").text(), "off\n");
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn java_by_maven() {
+    let host = Host::start();
+    let file = "src/main/java/shop/Shop.java";
+    twice(
+        &host,
+        "java",
+        "java",
+        file,
+        "Using cached dependencies: what Maven",
+    );
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn java_by_gradle() {
+    let host = Host::start();
+    let file = "src/main/java/shop/Shop.java";
+    twice(
+        &host,
+        "gradle",
+        "gradle",
+        file,
+        "Using cached dependencies: what Gradle",
+    );
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn rust_by_cargo() {
+    let host = Host::start();
+    // without a Procfile: the one program is the web process
+    let cached = "Using cached dependencies: Rust is still";
+    twice(&host, "rust", "rust", "shop/src/main.rs", cached);
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn python_by_poetry_and_by_pipenv() {
+    let host = Host::start();
+    for (sample, lock) in [("poetry", "poetry.lock"), ("pipenv", "Pipfile.lock")] {
+        let cached = format!("Using cached dependencies: {lock} did not change");
+        twice(&host, sample, sample, "hello.py", &cached);
+    }
+}
+
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn node_by_yarn_berry_and_by_bun() {
+    let host = Host::start();
+    // both without a Procfile: npm start, and yarn start where npm would find no packages
+    let cached = "Using cached packages of Yarn";
+    twice(&host, "yarn", "yarn-berry", "index.js", cached);
+    let cached = "Using cached dependencies: bun.lock did not change";
+    twice(&host, "bun", "bun", "index.js", cached);
+}

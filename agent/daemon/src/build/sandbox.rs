@@ -69,6 +69,7 @@ pub async fn run(
             request_id: order.build.to_string(),
             source_version: order.commit.clone(),
             runtime_mirror: settings.runtime_mirror.clone(),
+            names: settings.buildpacks.clone(),
             ..Order::default()
         },
         order.isolation,
@@ -94,6 +95,12 @@ pub async fn run(
         .filter(|m| m.starts_with('/'))
     {
         binds.push(bind(mirror.as_ref(), mirror, false));
+    }
+    // only the operator may name a folder of the host that would not be visible
+    for at in settings.buildpacks.values() {
+        if at.starts_with('/') && std::path::Path::new(at).is_dir() {
+            binds.push(bind(at.as_ref(), at, false));
+        }
     }
     let most = match settings.memory {
         0 => proc::memory_of_machine() / 5 * 4,

@@ -1,0 +1,6 @@
+//! What the shop says.
+
+/// Greets someone.
+pub fn hello(name: &str) -> String {
+    format!("Hello from {name}")
+}
