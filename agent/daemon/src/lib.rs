@@ -7,6 +7,7 @@ pub mod api;
 pub mod build;
 pub mod config;
 pub mod control;
+pub mod doctor;
 pub mod git;
 pub mod logs;
 pub mod ops;

@@ -20,6 +20,8 @@ const RULE: &[(&str, &[&str])] = &[
         ],
     ),
     ("acme", &["ops", "sys", "config"]),
+    // beside the agent: it asks as anyone does, and shares only the ground
+    ("doctor", &["sys", "config"]),
     ("ops", &["store", "config"]),
     ("build", &["slug", "sys", "config"]),
     ("slug", &["sys", "config"]),
