@@ -2,8 +2,8 @@
 
 use crate::commands::{
     apps, auth, authorizations, builds, certs, completions, config, credentials, domains,
-    hokku_toml, isolation, keys, limits, logs, maintenance, open, ps, ps_why, releases, remotes,
-    routing, run, status,
+    hokku_toml, isolation, keys, limits, logs, maintenance, manual, open, ps, ps_why, releases,
+    remotes, routing, run, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -170,6 +170,8 @@ pub enum Command {
     Status(status::Status),
     #[command(name = "completions", alias = "autocomplete")]
     Completions(completions::Completions),
+    #[command(name = "manual", hide = true)]
+    Manual(manual::Manual),
     #[command(name = "version")]
     Version(status::Version),
 }

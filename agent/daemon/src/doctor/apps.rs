@@ -24,7 +24,7 @@ pub(super) fn checks(g: &Ground) -> Vec<Check> {
         Err(e) => {
             return vec![
                 domain,
-                Check::warn("domains", format!("{e}."), "journalctl -u hokkud -n 50"),
+                Check::warn("domains", super::sentence(&e), "journalctl -u hokkud -n 50"),
             ];
         }
     };
@@ -149,7 +149,7 @@ fn certificates(all: &[(String, api::SniEndpoint)], now: Timestamp) -> Check {
         let days = (end.as_second() - now.as_second()).div_euclid(86_400);
         match days {
             d if d < 0 => ended.push(format!("{name} ended on {}", end.strftime("%Y-%m-%d"))),
-            d if d < SOON => soon.push(format!("{name} ends in {d} days")),
+            d if d < SOON => soon.push(format!("{name} ends on {}", end.strftime("%Y-%m-%d"))),
             _ => {}
         }
     }
@@ -194,7 +194,7 @@ mod tests {
                 "2026-12-01T12:00:00Z",
                 None,
                 Verdict::Warn,
-                "tuna of shop (shop.example.org) ends in 10 days",
+                "tuna of shop (shop.example.org) ends on 2026-12-01",
             ),
             (
                 "2026-11-20T12:00:00Z",

@@ -93,7 +93,7 @@ pub(super) fn walls(g: &Ground, shim: anyhow::Result<PathBuf>) -> anyhow::Result
         Err(e) => {
             return Ok(Check::fail(
                 "walls",
-                format!("{e:#}."),
+                super::sentence(&format!("{e:#}")),
                 "apt-get install --reinstall hokku",
             ));
         }
@@ -138,7 +138,7 @@ pub(super) fn landlock() -> Check {
         );
     }
     let has = match version {
-        ..=0 => "This kernel has no Landlock".to_owned(),
+        ..=0 => "This host has no Landlock, or a container keeps it away".to_owned(),
         n => format!("Landlock has version {n} here, scopes came with 6"),
     };
     Check::warn(
@@ -149,7 +149,7 @@ pub(super) fn landlock() -> Check {
 }
 
 pub(super) fn cgroups(g: &Ground) -> Check {
-    let fix = "Boot with cgroups of version 2 (systemd.unified_cgroup_hierarchy=1), then: systemctl restart hokku-dynos hokkud";
+    let fix = "Boot with cgroups of version 2 and all their controllers (systemd.unified_cgroup_hierarchy=1; a container has to be given them), then: systemctl restart hokku-dynos hokkud";
     let notices = match &g.status {
         // the agent found it out when it settled there
         Ok(status) => status
@@ -224,7 +224,7 @@ pub(super) fn files(g: &Ground) -> Check {
         Some(n) if n < 65_536 => Check::warn(
             "files",
             format!("The agent, and so every dyno, may open {n} files at most."),
-            "Start it as hokkud.service, which says LimitNOFILE=1048576, or raise ulimit -Hn.",
+            "Start it as hokkud.service, which asks for 1048576; where that gets less, raise fs.nr_open or the limit of the container.",
         ),
         Some(n) => Check::ok(
             "files",

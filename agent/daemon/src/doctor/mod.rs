@@ -103,7 +103,7 @@ pub fn examine(
                 "Correct it, then run: hokkud check-config {} && systemctl reload hokkud",
                 file.display()
             );
-            all.push(Check::fail("settings", format!("{e:#}."), fix));
+            all.push(Check::fail("settings", sentence(&format!("{e:#}")), fix));
             Config::default()
         }
     };
@@ -169,6 +169,17 @@ pub fn render(all: &[Check]) -> String {
     text
 }
 
+/// A capital letter at its begin and a full stop at its end.
+fn sentence(text: &str) -> String {
+    let mut letters = text.trim().chars();
+    let first = letters.next().map(|c| c.to_uppercase().to_string());
+    let text = first.unwrap_or_default() + letters.as_str();
+    match text.ends_with(['.', '?', '!']) {
+        true => text,
+        false => text + ".",
+    }
+}
+
 /// Has something failed?
 pub fn has_failed(all: &[Check]) -> bool {
     all.iter().any(|c| c.verdict == Verdict::Fail)
@@ -206,6 +217,8 @@ mod tests {
             "ok    git    git 2.39.5.\nwarn  swap   There is none.\n             -> Add some.\nFAIL  ports  Port 80 is taken.\n             \
              -> systemctl stop nginx\n1 ok, 1 to be looked at, 1 failed\n"
         );
+        assert_eq!(sentence("the x is y"), "The x is y.");
+        assert_eq!(sentence("did you mean \"z\"?"), "Did you mean \"z\"?");
         assert!(has_failed(&all) && !has_failed(&all[..2]));
         let json = serde_json::to_value(&all[2]).unwrap();
         assert_eq!(

@@ -19,7 +19,7 @@ pub(super) fn agent(g: &Ground) -> Check {
         ),
         Err(e) => Check::fail(
             "agent",
-            format!("{}{}.", e[..1].to_uppercase(), &e[1..]),
+            super::sentence(e),
             "systemctl restart hokkud; journalctl -u hokkud -n 50",
         ),
     }
@@ -124,20 +124,16 @@ pub(super) fn versions(g: &Ground) -> Check {
     }
 }
 
-/// The process that says hello on the router's socket.
-fn router_pid(data: &Path) -> Option<u32> {
-    use std::io::{BufRead, BufReader, Read};
-    let wire = std::os::unix::net::UnixStream::connect(data.join("router/router.sock")).ok()?;
-    wire.set_read_timeout(Some(std::time::Duration::from_secs(2)))
-        .ok()?;
-    let mut line = String::new();
-    BufReader::new(wire.take(64 * 1024))
-        .read_line(&mut line)
-        .ok()?;
-    match serde_json::from_str(&line).ok()? {
-        hokku_model::route::RouterReport::Hello { pid, .. } => Some(pid),
-        _ => None,
-    }
+/// The process of the router of this data folder. Its socket is the agent's: who else connects there takes the wire.
+fn router_pid(data: &Path) -> Option<i32> {
+    let dir = data.join("router").display().to_string();
+    let all = fs::read_dir("/proc").ok()?.flatten();
+    all.filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .find(|pid: &i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = line.split(|b| *b == 0).collect();
+            words.get(1) == Some(&&b"router"[..]) && words.contains(&dir.as_bytes())
+        })
 }
 
 /// The git that Debian 11 has; older ones lack options that are used.
