@@ -218,7 +218,7 @@ mod tests {
             let path = dir.path().join(&name);
             std::fs::write(&path, page.unwrap()).unwrap();
             let out = std::process::Command::new("groff")
-                .args(["-man", "-ww", "-z", "-Tutf8"])
+                .args(["-k", "-man", "-ww", "-z", "-Tutf8"])
                 .arg(&path)
                 .output()
                 .unwrap();

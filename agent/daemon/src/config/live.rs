@@ -177,6 +177,7 @@ mod tests {
             "retain.",
             "journal.",
         ];
+        // `hokkud doctor` has read the file just now
         let src = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut stale = vec![];
         let mut dirs = vec![src];
@@ -186,10 +187,11 @@ mod tests {
                     dirs.push(path);
                     continue;
                 }
-                if path
-                    .components()
-                    .any(|c| c.as_os_str() == "config" || c.as_os_str() == "config.rs")
-                {
+                if path.components().any(|c| {
+                    ["config", "config.rs", "doctor"]
+                        .iter()
+                        .any(|n| c.as_os_str() == *n)
+                }) {
                     continue;
                 }
                 for (n, line) in std::fs::read_to_string(&path).unwrap().lines().enumerate() {

@@ -6,7 +6,10 @@
 
 use super::{Logs, list};
 use crate::{config::Config, sys};
-use hokku_model::{AppId, log::LogLine};
+use hokku_model::{
+    AppId,
+    log::{LogLine, TIME_LEN},
+};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -208,14 +211,34 @@ fn make_dir(dir: &Path) -> std::io::Result<()> {
         .create(dir)
 }
 
-/// How far one file has been read. The mark is 16 bytes, inode and offset, written in one call before a line is sent.
+/// How far one file has been read. The mark is 16 bytes, which file and which offset, written in one call before a line
+/// is sent.
 struct Reader {
     mark: File,
-    inode: u64,
+    file: u64,
     offset: u64,
 }
 
+/// No file yet: the one that is there has no whole line.
+const NONE: u64 = 0;
+
+/// Which file it is, by its inode and the time at the head of its first line: an inode is given again as soon as it is
+/// free.
+fn identity(file: &File) -> std::io::Result<u64> {
+    let mut head = [0; TIME_LEN];
+    if file.read_at(&mut head, 0)? < head.len() {
+        return Ok(NONE);
+    }
+    let mut hash = blake3::Hasher::new();
+    hash.update(&file.metadata()?.ino().to_le_bytes());
+    hash.update(&head);
+    let mut id = [0; 8];
+    hash.finalize_xof().fill(&mut id);
+    Ok(u64::from_le_bytes(id).max(1))
+}
+
 impl Reader {
+    /// `from_end`: of a file without a mark, what is in it counts as read.
     fn open(mark: &Path, log: &Path, from_end: bool) -> std::io::Result<Reader> {
         let mark = fs::OpenOptions::new()
             .read(true)
@@ -225,49 +248,57 @@ impl Reader {
             .mode(0o600)
             .open(mark)?;
         let mut bytes = [0; 16];
-        if mark.read_exact_at(&mut bytes, 0).is_ok() {
-            let (inode, offset) = bytes.split_at(8);
-            let number = |b: &[u8]| b.try_into().map(u64::from_le_bytes).unwrap_or_default();
-            return Ok(Reader {
-                mark,
-                inode: number(inode),
-                offset: number(offset),
-            });
-        }
-        let meta = fs::metadata(log)?;
-        let offset = if from_end { meta.len() } else { 0 };
+        let known = mark.read_exact_at(&mut bytes, 0).is_ok();
+        let (file, offset) = bytes.split_at(8);
+        let number = |b: &[u8]| b.try_into().map(u64::from_le_bytes).unwrap_or_default();
         let mut reader = Reader {
             mark,
-            inode: meta.ino(),
-            offset,
+            file: number(file),
+            offset: number(offset),
         };
-        reader.keep(offset)?;
+        if !known {
+            let mut at = (NONE, 0);
+            let rotated = log.with_extension("log.1");
+            for path in [&rotated, log]
+                .into_iter()
+                .filter(|p| from_end && p.exists())
+            {
+                let log = File::open(path)?;
+                match identity(&log)? {
+                    NONE => {}
+                    id => at = (id, log.metadata()?.len()),
+                }
+            }
+            reader.keep(at.0, at.1)?;
+        }
         Ok(reader)
     }
 
-    fn keep(&mut self, offset: u64) -> std::io::Result<()> {
-        self.offset = offset;
+    fn keep(&mut self, file: u64, offset: u64) -> std::io::Result<()> {
+        (self.file, self.offset) = (file, offset);
         let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.inode.to_le_bytes());
+        bytes[..8].copy_from_slice(&file.to_le_bytes());
         bytes[8..].copy_from_slice(&offset.to_le_bytes());
         self.mark.write_all_at(&bytes, 0)
     }
 
     fn read(&mut self, log: &Path, to: &mut dyn FnMut(&LogLine)) -> std::io::Result<()> {
         let current = File::open(log)?;
-        let inode = current.metadata()?.ino();
-        if inode != self.inode {
-            // Rotated: the rest of the one before first. One that was rotated away since has to be done without.
+        let id = identity(&current)?;
+        if id == NONE {
+            return Ok(());
+        }
+        if id != self.file {
+            // Rotated: the rest of the one before first, or all of it when it was begun since. One that was rotated away
+            // since has to be done without.
             if let Ok(before) = File::open(log.with_extension("log.1")) {
-                let known = before.metadata()?.ino();
-                if known != self.inode {
-                    self.inode = known;
-                    self.keep(0)?;
+                let id = identity(&before)?;
+                if id != self.file {
+                    self.keep(id, 0)?;
                 }
                 self.read_file(&before, usize::MAX, to)?;
             }
-            self.inode = inode;
-            self.keep(0)?;
+            self.keep(id, 0)?;
         }
         self.read_file(&current, LOOK, to)
     }
@@ -289,7 +320,7 @@ impl Reader {
                     break;
                 };
                 whole += line.len();
-                self.keep(self.offset + line.len() as u64)?;
+                self.keep(self.file, self.offset + line.len() as u64)?;
                 if let Some(line) = LogLine::parse(&String::from_utf8_lossy(text)) {
                     to(&line);
                 }
@@ -297,7 +328,7 @@ impl Reader {
             if whole == 0 {
                 // a line that no buffer holds is none of ours
                 if n == chunk.len() {
-                    self.keep(self.offset + n as u64)?;
+                    self.keep(self.file, self.offset + n as u64)?;
                     continue;
                 }
                 return Ok(());
@@ -339,8 +370,11 @@ mod tests {
         }
 
         fn say(&self, text: &str) {
-            let line = format!("2026-11-21T12:00:00.000000+00:00 app[web.1]: {text}\n");
-            self.add(&line);
+            static SAID: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+            let n = SAID.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.add(&format!(
+                "2026-11-21T12:00:00.{n:06}+00:00 app[web.1]: {text}\n"
+            ));
         }
 
         fn add(&self, bytes: &str) {
@@ -463,7 +497,7 @@ mod tests {
         b.look();
         b.say("x");
         b.look();
-        let marks = || list(&b.logs.dir.join("journal/1")).len();
+        let marks = || list(&b.logs.dir.join("journal").join(b.app.to_string())).len();
         assert_eq!(marks(), 1);
         fs::remove_file(b.file()).unwrap();
         b.look();
@@ -471,6 +505,6 @@ mod tests {
         b.say("again");
         assert_eq!(b.look(), ["shop web.1 again"]);
         b.logs.forget(b.app);
-        assert!(!b.logs.dir.join("journal/1").exists());
+        assert!(!b.logs.dir.join("journal").join(b.app.to_string()).exists());
     }
 }
