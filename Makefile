@@ -9,7 +9,7 @@ PROFILE ?= load
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-slow bench bench-router conform fuzz deb test-deb test-limits lint fmt deps ci
+.PHONY: help demo build test test-slow bench bench-router conform fuzz deb test-deb test-ami test-limits lint fmt deps ci
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -56,21 +56,26 @@ fuzz: ## Fuzz the router's parsers, each for SECONDS=600; ARGS names the targets
 lint: ## Check format, clippy, shell scripts and, where it is installed, cargo-deny
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/deps .ci/cargo-test .ci/demo-check packaging/demo tests/fuzz/run \
-	  packaging/build-deb packaging/deb/{postinst,prerm,postrm} packaging/test/nspawn packaging/test/uml; \
+	@if command -v shellcheck >/dev/null; then shellcheck -x .ci/run .ci/deps .ci/cargo-test .ci/demo-check packaging/demo tests/fuzz/run \
+	  packaging/build-deb packaging/deb/{postinst,prerm,postrm} packaging/ami/{seal,provision,first-boot} packaging/test/{nspawn,ami,uml}; \
 	else echo "shellcheck is not installed: scripts were not checked"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: deny.toml was not checked"; fi
 
-deb: ## Build target/deb/hokku_*.deb, optimised
+deb: ## Build target/deb/hokku_*.deb and hokku-cli_*.deb, optimised
 	@.ci/deps build
 	$(CARGO) build --release --workspace --bins
 	packaging/build-deb target/release target/deb
 
-test-deb: ## Boot a Debian 12 in a container and take the .deb through its whole life (root)
+test-deb: ## Boot Debian 12 and 13 in containers and take the .deb through its whole life (root; ARGS=trixie for one)
 	@.ci/deps build deb
 	$(CARGO) build --workspace --bins
-	packaging/test/nspawn target/debug
+	for release in $(or $(ARGS),bookworm trixie); do packaging/test/nspawn target/debug $$release; done
+
+test-ami: ## Seal an image with hokku and boot two instances of it (root; ARGS=trixie for Debian 13)
+	@.ci/deps build deb ami
+	$(CARGO) build --workspace --bins
+	packaging/test/ami target/debug $(ARGS)
 
 test-limits: ## Boot a Debian 12 in user-mode Linux and try the limits of dynos, reboot and power cut (root)
 	@.ci/deps build uml

@@ -1,8 +1,7 @@
 //! The one definition of the commands and their flags; help and completions are made from it.
 
 use crate::commands::{
-    apps, auth, authorizations, autoscale, buildpacks, builds, certs, completions, config, credentials,
-    domains, hokku_toml, isolation, keys, limits, logs, maintenance, open, ps, ps_why, releases,
+    apps, auth, authorizations, autoscale, buildpacks, builds, certs, completions, config, credentials, domains, hokku_toml, isolation, keys, limits, logs, maintenance, manual, open, ps, ps_why, releases,
     remotes, routing, run, status,
 };
 use crate::context::Where;
@@ -186,6 +185,8 @@ pub enum Command {
     Status(status::Status),
     #[command(name = "completions", alias = "autocomplete")]
     Completions(completions::Completions),
+    #[command(name = "manual", hide = true)]
+    Manual(manual::Manual),
     #[command(name = "version")]
     Version(status::Version),
 }

@@ -5,7 +5,7 @@ use clap::Command;
 use std::fmt::Write as _;
 
 /// The commands as people look for them.
-const GROUPS: [(&str, &[&str]); 7] = [
+pub const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Apps",
         &[

@@ -145,6 +145,7 @@ fn dispatch(command: Command, cx: &Context, tail: Vec<OsString>) -> Result<i32> 
         Command::AuthorizationsRevoke(c) => c.run(cx),
         Command::Status(c) => c.run(cx),
         Command::Completions(c) => c.run(),
+        Command::Manual(c) => c.run(),
         Command::Version(c) => c.run(),
     }
     .map(|()| 0)

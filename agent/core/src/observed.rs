@@ -24,7 +24,7 @@ pub struct Observed {
     pub router: Router,
     /// Rollouts whose end was ordered and is not yet seen in Desired.
     pub ending: BTreeMap<AppId, Ending>,
-    /// The operator's waits; set once, when the loop starts.
+    /// The operator's waits; set when the loop starts and when the settings change.
     pub waits: Waits,
 }
 

@@ -1,11 +1,12 @@
 //! The agent's settings: a TOML file, over it flags and environment; every unknown key is refused.
 
+mod live;
+mod read;
+
+pub use live::{Changes, Live};
+
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 /// All settings, with their defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -68,6 +69,19 @@ pub struct Config {
     pub retain: Retain,
     /// Certificates got by ACME.
     pub acme: AcmeConfig,
+    /// What goes to journald besides the agent's own log.
+    pub journal: JournalConfig,
+    /// What a reload changed; see [`Config::now`].
+    #[serde(skip)]
+    pub live: Live,
+}
+
+/// Settings of what goes to journald.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JournalConfig {
+    /// What dynos write and what the platform says of them, with the fields `HOKKU_APP` and `HOKKU_DYNO`.
+    pub dynos: bool,
 }
 
 /// Settings of automatic certificates (RFC 8555).
@@ -173,6 +187,8 @@ impl Default for Config {
             build: BuildConfig::default(),
             retain: Retain::default(),
             acme: AcmeConfig::default(),
+            journal: JournalConfig::default(),
+            live: Live::default(),
         }
     }
 }
@@ -231,20 +247,6 @@ fn local<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<SocketAddr>, D
 }
 
 impl Config {
-    /// Reads a settings file.
-    ///
-    /// # Errors
-    /// The file can't be read, or line and column of what is wrong in it.
-    pub fn load(path: &Path) -> anyhow::Result<Config> {
-        use anyhow::Context;
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("can't read the settings file {}", path.display()))?;
-        let invalid = || format!("the settings file {} is not valid", path.display());
-        let config: Config = toml::from_str(&text).with_context(invalid)?;
-        config.check().with_context(invalid)?;
-        Ok(config)
-    }
-
     /// Looks at what the types can't say.
     ///
     /// # Errors
@@ -262,6 +264,7 @@ impl Config {
                 bail!("{key} has to be the name of an app: {e}");
             }
         }
+        self.sizes()?;
         self.trusted()?;
         ensure!(
             !self.proxy_protocol || !self.trusted_proxies.is_empty(),
@@ -290,6 +293,55 @@ impl Config {
             ensure!(
                 email.contains('@') && email.bytes().all(|b| b.is_ascii_graphic()),
                 "acme.email is {email:?}: expected an address such as \"ops@example.org\""
+            );
+        }
+        Ok(())
+    }
+
+    fn sizes(&self) -> anyhow::Result<()> {
+        use anyhow::ensure;
+        let data = &self.data_dir;
+        ensure!(
+            data.is_absolute(),
+            "data_dir is {data:?}: expected a path from the root, such as \"/var/lib/hokku\""
+        );
+        let (first, last) = self.dyno_ports;
+        ensure!(
+            first > 0 && first <= last,
+            "dyno_ports is [{first}, {last}]: expected the first and the last port of a range"
+        );
+        let uid = self.first_uid;
+        ensure!(
+            (1000..=u32::MAX / 2).contains(&uid),
+            "first_uid is {uid}: expected a user id from 1000 up that no person and no service has"
+        );
+        ensure!(
+            !self.deploy_branches.is_empty(),
+            "deploy_branches is empty: no push would be built; expected one such as \"main\""
+        );
+        for (key, seconds) in [
+            ("boot_timeout", self.boot_timeout),
+            ("build.timeout", self.build.timeout),
+        ] {
+            ensure!(seconds > 0, "{key} is 0: expected seconds");
+        }
+        ensure!(
+            self.build.parallel > 0,
+            "build.parallel is 0: no push would ever be built"
+        );
+        let domain = &self.apps_domain;
+        ensure!(
+            !domain.is_empty()
+                && domain
+                    .split('.')
+                    .all(|l| !l.is_empty()
+                        && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')),
+            "apps_domain is {domain:?}: expected a host name such as \"apps.example.org\""
+        );
+        if let Some(url) = &self.api_url {
+            ensure!(
+                url.starts_with("https://") || url.starts_with("http://"),
+                "api_url is {url:?}: expected an address such as \"https://hokku.example.org\""
             );
         }
         Ok(())

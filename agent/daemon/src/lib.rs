@@ -8,6 +8,7 @@ pub mod autoscale;
 pub mod build;
 pub mod config;
 pub mod control;
+pub mod doctor;
 pub mod git;
 pub mod logs;
 pub mod ops;

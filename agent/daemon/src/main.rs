@@ -1,8 +1,12 @@
 //! `hokkud`: the agent, the router and the small helpers of git, by the first word of the command line.
 
 use clap::{Args, Parser, Subcommand};
-use hokku_agent::{config::Config, git, run};
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use hokku_agent::{config::Config, doctor, git, run};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// hokku's deploy agent: builds, runs, supervises and routes the apps of one host.
 #[derive(Parser)]
@@ -48,12 +52,26 @@ enum Command {
         #[arg(default_value = "/etc/hokku/hokku.toml")]
         file: PathBuf,
     },
+    /// Say what is right and wrong on this host, and what to do about it
+    ///
+    /// Exit status: 1 when a check has failed. Nothing is changed.
+    #[command(
+        after_help = "Example:\n  $ sudo hokkud doctor\n  $ sudo hokkud doctor --json | jq '.[] | select(.verdict != \"ok\")'"
+    )]
+    Doctor {
+        /// The settings file
+        #[arg(long, default_value = "/etc/hokku/hokku.toml")]
+        config: PathBuf,
+        /// Print JSON: a list of name, verdict (ok, warn, fail), says, fix
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the JSON Schema of the hokku.toml of apps
     Schema,
 }
 
 /// Flags go over the settings file.
-#[derive(Args, Default)]
+#[derive(Args, Clone, Default)]
 struct Serve {
     /// Settings file; /etc/hokku/hokku.toml is read when it exists
     #[arg(long, env = "HOKKU_CONFIG")]
@@ -161,10 +179,34 @@ impl Serve {
     }
 }
 
+fn diagnose(config: &Path, json: bool) -> ExitCode {
+    let all = match doctor::examine(config, run::program) {
+        Ok(all) => all,
+        Err(e) => {
+            eprintln!("hokkud: {e:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match json {
+        true => println!("{}", serde_json::to_string_pretty(&all).unwrap_or_default()),
+        false => print!("{}", doctor::render(&all)),
+    }
+    match doctor::has_failed(&all) {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(serve) => serve.settings().and_then(run::agent),
+        Command::Serve(serve) => {
+            let again = serve.clone();
+            let read = move || again.clone().settings();
+            serve
+                .settings()
+                .and_then(|config| run::agent(config, Box::new(read)))
+        }
         Command::Router(r) => run::router(run::RouterOptions {
             dir: &r.dir,
             listen: &r.listen,
@@ -182,6 +224,7 @@ fn main() -> ExitCode {
             print!("{}", hokku_core::parse::hokku_toml::SCHEMA);
             Ok(())
         }
+        Command::Doctor { config, json } => return diagnose(&config, json),
         Command::CheckConfig { file } => {
             Config::load(&file).map(|_| println!("{} is valid", file.display()))
         }

@@ -1,5 +1,7 @@
 //! The one place where the rooms are wired together.
 
+mod reload;
+
 use crate::{
     acme::{self, Acme},
     api::{self, ApiState},
@@ -8,7 +10,7 @@ use crate::{
     config::Config,
     control::{self, Control, Ears, Hands},
     git::{self, Git},
-    logs::Logs,
+    logs::{Logs, journal},
     ops::Ops,
     router::{self, Link},
     slug::Slugs,
@@ -35,11 +37,14 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-/// Runs the agent until SIGTERM or SIGINT. Dynos and the router live on.
+/// Gives the settings as file, flags and environment say them now.
+pub type ReadSettings = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
+
+/// Runs the agent until SIGTERM or SIGINT. Dynos and the router live on. At SIGHUP `read` gives the settings anew.
 ///
 /// # Errors
 /// In words: the data folder can't be used, another agent has it, a port is taken, …
-pub fn agent(config: Config) -> anyhow::Result<()> {
+pub fn agent(config: Config, read: ReadSettings) -> anyhow::Result<()> {
     sys::memory::settle();
     sys::journal::start();
     sys::cgroup::settle();
@@ -49,13 +54,14 @@ pub fn agent(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("can't start the runtime")?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, read))
 }
 
-async fn serve(mut config: Config) -> anyhow::Result<()> {
+async fn serve(mut config: Config, read: ReadSettings) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
+    let reload = reload::Reload::new(&config, read)?;
     lay(&config.data_dir)?;
     let _alone = alone(&config.data_dir)?;
     config.api_listen = sys::ports::again(config.api_listen, &config.data_dir.join("run/api.addr"));
@@ -119,6 +125,14 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let (orders_tx, orders) = mpsc::channel(256);
     let (stop, shutdown) = watch::channel(false);
     let handle = control::Handle::new(orders_tx, supervisor.clone(), logs.clone());
+    tokio::spawn(reload.keep(config.clone(), handle.clone()));
+    tokio::spawn(journal::forward(
+        logs.clone(),
+        config.clone(),
+        names(ops.clone()),
+        shutdown.clone(),
+    ));
+    tokio::spawn(watchdog(handle.clone()));
     let (served_tx, served) = watch::channel(Served::default());
     let hands = Hands {
         served: served_tx,
@@ -180,6 +194,28 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let _ = stop.send(true);
     tokio::time::sleep(Duration::from_millis(50)).await;
     Ok(())
+}
+
+/// A sign of life goes to systemd only while the loop turns.
+async fn watchdog(control: control::Handle) {
+    sys::watchdog::keep(|| {
+        let control = control.clone();
+        async move { control.turns().await }
+    })
+    .await;
+}
+
+/// The apps by their ids, whose lines go to the journal.
+fn names(ops: Ops) -> impl Fn() -> journal::Names + Send + 'static {
+    move || {
+        let ops = ops.clone();
+        Box::pin(async move {
+            let apps = ops.apps().await.unwrap_or_default();
+            apps.into_iter()
+                .map(|a| (a.id, a.name.to_string()))
+                .collect()
+        })
+    }
 }
 
 /// The fence in the network, up before the first dyno is started.
@@ -254,19 +290,19 @@ async fn give_up_pushes(ops: &Ops) -> anyhow::Result<()> {
 }
 
 /// Says whose word about clients is believed, and which apps the settings name in vain.
-async fn tell_front(config: &Config, ops: &Ops) -> anyhow::Result<()> {
-    let trusted = match config.trusted()? {
+async fn tell_front(settings: &Config, ops: &Ops) -> anyhow::Result<()> {
+    let trusted = match settings.trusted()? {
         none if none.is_empty() => "nobody".to_owned(),
         some => some.join(", "),
     };
-    let proxy = match config.proxy_protocol {
+    let proxy = match settings.proxy_protocol {
         true => " and has to send a PROXY header",
         false => "",
     };
     tracing::info!("X-Forwarded-* headers are believed from {trusted}{proxy}");
     for (key, name) in [
-        ("default_app", &config.default_app),
-        ("health_app", &config.health_app),
+        ("default_app", &settings.default_app),
+        ("health_app", &settings.health_app),
     ] {
         let Some(name) = name.as_deref().filter(|n| !n.is_empty()) else {
             continue;
@@ -279,7 +315,10 @@ async fn tell_front(config: &Config, ops: &Ops) -> anyhow::Result<()> {
 }
 
 /// A program that is installed beside this one.
-fn program(name: &str) -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// It is not there.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let here = std::env::current_exe().context("can't find the agent's own program file")?;
     let beside = here.with_file_name(name);
     if !beside.exists() {

@@ -27,6 +27,8 @@ const RULE: &[(&str, &[&str])] = &[
         "autoscale",
         &["ops", "control", "router", "logs", "sys", "config"],
     ),
+    // beside the agent: it asks as anyone does, and shares only the ground
+    ("doctor", &["sys", "config"]),
     ("ops", &["store", "config"]),
     ("build", &["slug", "sys", "config"]),
     ("slug", &["sys", "config"]),

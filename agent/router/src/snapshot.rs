@@ -43,7 +43,8 @@ fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     file.sync_all()?;
     fs::rename(&fresh, path)?;
     let folder = path.parent().context("the file has no folder")?;
-    File::open(folder)?.sync_all()?;
+    // that of "routes.json", as the router names it from within its folder, is ""
+    File::open(Path::new(".").join(folder))?.sync_all()?;
     Ok(())
 }
 
@@ -127,6 +128,14 @@ mod tests {
     use super::*;
     use hokku_model::route::RouteTable;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_name_without_a_folder_is_one_of_this_folder() {
+        let name = Path::new("hokku-router-snapshot-test.json");
+        save(name, b"{}").unwrap();
+        assert_eq!(fs::read(name).unwrap(), b"{}");
+        fs::remove_file(name).unwrap();
+    }
 
     #[test]
     fn the_newest_is_stored_and_rubbish_is_none() {

@@ -20,6 +20,7 @@ pub mod keys;
 pub mod limits;
 pub mod logs;
 pub mod maintenance;
+pub mod manual;
 pub mod open;
 pub mod ps;
 pub mod ps_why;

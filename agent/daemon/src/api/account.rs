@@ -110,7 +110,7 @@ fn shown(token: &Token, secret: Option<String>) -> Authorization {
 }
 
 pub(super) async fn stacks(State(state): State<ApiState>) -> Json<Value> {
-    let stack = view::constant("stack", &state.config.build.stack);
+    let stack = view::constant("stack", &state.config.now().build.stack);
     Json(json!([{
         "id": stack.id, "name": stack.name, "state": "public", "default": true,
     }]))

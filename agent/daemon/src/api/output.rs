@@ -28,7 +28,7 @@ impl FromRequestParts<ApiState> for Base {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Base> {
-        let known = state.config.api_url();
+        let known = state.config.now().api_url();
         let text = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok());
         let plain = |h: &&str| {
             h.len() <= 300

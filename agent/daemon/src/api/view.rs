@@ -65,12 +65,12 @@ impl ApiState {
             None => None,
         };
         let slug = current.and_then(|r| r.slug);
-        let stack = constant("stack", &self.config.build.stack);
+        let stack = constant("stack", &self.config.now().build.stack);
         Ok(api::App {
             acm: self.ops.acm(app),
             created_at: time(app.created_at),
             id: app.id.to_string(),
-            git_url: format!("{}/{}.git", self.config.api_url(), app.name),
+            git_url: format!("{}/{}.git", self.config.now().api_url(), app.name),
             maintenance: app.maintenance,
             name: app.name.to_string(),
             owner: user(&self.owner(app).await),

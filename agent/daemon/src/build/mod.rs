@@ -189,7 +189,7 @@ impl Builder {
         outcome: Option<&Outcome>,
     ) -> Result<(), BuildFailed> {
         let fail = |text: String| Err(BuildFailed { message: text });
-        let limit = match self.config.build.timeout {
+        let limit = match self.config.now().build.timeout {
             s if s < 120 => format!("{s} seconds"),
             s => format!("{} minutes", s / 60),
         };

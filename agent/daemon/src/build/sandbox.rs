@@ -54,7 +54,8 @@ pub async fn run(
     mask: &mut Mask,
     cancel: &CancellationToken,
 ) -> Result<End, BuildFailed> {
-    let settings = &builder.config.build;
+    let config = builder.config.now();
+    let settings = &config.build;
     let mut env = settings.env.clone();
     for name in &settings.pass_env {
         if let Ok(value) = std::env::var(name) {

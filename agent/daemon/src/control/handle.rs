@@ -94,6 +94,10 @@ pub enum Order {
     Why(AppId, DynoName, oneshot::Sender<Vec<Why>>),
     /// See [`Handle::stop`].
     Stop(DynoId),
+    /// See [`Handle::turns`].
+    Turn(oneshot::Sender<()>),
+    /// See [`Handle::reread`].
+    Reread,
     /// See [`Handle::serves`].
     Serves(AppId, u32, oneshot::Sender<bool>),
 }
@@ -165,6 +169,18 @@ impl Handle {
         let (tx, rx) = oneshot::channel();
         let _ = self.orders.send(Order::Serves(app, version, tx)).await;
         rx.await.unwrap_or(true)
+    }
+
+    /// Waits until the loop has taken this question and answered it: as long as it is stuck, for ever.
+    pub async fn turns(&self) -> bool {
+        let (tx, rx) = oneshot::channel();
+        let _ = self.orders.send(Order::Turn(tx)).await;
+        rx.await.is_ok()
+    }
+
+    /// Says that the settings have changed.
+    pub async fn reread(&self) {
+        let _ = self.orders.send(Order::Reread).await;
     }
 
     /// Attaches to a one-off dyno that was started with `attach`.

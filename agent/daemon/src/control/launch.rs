@@ -101,11 +101,11 @@ impl Launch {
             None => Output::Log {
                 file: hands.logs.dyno_file(record.app, record.id)?,
                 source: format!("app[{}]", record.name),
-                max_bytes: logs::rotate_at(hands.config.retain.logs),
+                max_bytes: logs::rotate_at(hands.config.now().retain.logs),
             },
         };
         let domain = app.domains.first().map(String::as_str);
-        let probe = probe(&hands.config, &record, domain, false);
+        let probe = probe(&hands.config.now(), &record, domain, false);
         let spec = ShimSpec {
             dir: hands
                 .config
@@ -142,7 +142,7 @@ impl Launch {
 /// What the dyno is asked; nothing when there is nothing to ask. The Host is the app's first domain, or its default
 /// one: frameworks refuse others.
 pub(super) fn probe(
-    config: &Config,
+    settings: &Config,
     record: &DynoRecord,
     domain: Option<&str>,
     up: bool,
@@ -156,8 +156,8 @@ pub(super) fn probe(
         addr: record.port.map(|port| ([127, 0, 0, 1], port).into()),
         up,
         checks,
-        host: host.unwrap_or_else(|| config.default_host(record.app_name.as_str())),
-        boot_limit: Duration::from_secs(config.boot_timeout),
+        host: host.unwrap_or_else(|| settings.default_host(record.app_name.as_str())),
+        boot_limit: Duration::from_secs(settings.boot_timeout),
     })
 }
 

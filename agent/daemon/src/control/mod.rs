@@ -128,13 +128,9 @@ impl Control {
     pub async fn run(hands: Hands, mut ears: Ears) -> anyhow::Result<()> {
         let (events, internal) = mpsc::channel(1024);
         let desired = hands.ops.desired().await?;
-        let seconds = |s: u64| Duration::from_secs(s);
-        let waits = Waits {
-            boot: seconds(hands.config.boot_timeout),
-            grace: seconds(hands.config.stop_grace),
-            drain: seconds(hands.config.drain_timeout),
-        };
-        let builds = queue::Queue::new(hands.config.build.parallel);
+        let settings = hands.config.now();
+        let waits = waits(&settings);
+        let builds = queue::Queue::new(settings.build.parallel);
         let mut control = Control {
             hands,
             desired,
@@ -169,7 +165,10 @@ impl Control {
                     control.reread().await;
                     control.read_fences().await;
                 }
-                Some(order) = ears.orders.recv() => control.order(order),
+                Some(order) = ears.orders.recv() => match order {
+                    Order::Reread => control.settings_changed().await,
+                    order => control.order(order),
+                },
                 () = sleep_until(wake_at) => {}
             }
         }
@@ -191,6 +190,15 @@ impl Control {
         }
     }
 
+    /// Takes over what has changed in the settings file.
+    async fn settings_changed(&mut self) {
+        let settings = self.hands.config.now();
+        self.observed.waits = waits(&settings);
+        self.builds.allow(settings.build.parallel);
+        self.hands.ops.settings_changed();
+        self.reread().await;
+    }
+
     /// Takes back every dyno that is alive.
     async fn adopt(&mut self) {
         let routed: BTreeSet<DynoId> = crate::router::snapshot(&self.hands.config)
@@ -210,7 +218,7 @@ impl Control {
             if runs && !found.stopping {
                 let wish = self.desired.apps.get(&record.app);
                 let domain = wish.and_then(|w| w.hosts.get(1)).map(String::as_str);
-                if let Some(probe) = launch::probe(&self.hands.config, &record, domain, up) {
+                if let Some(probe) = launch::probe(&self.hands.config.now(), &record, domain, up) {
                     self.hands.supervisor.probe(record.id, probe);
                 }
             }
@@ -378,6 +386,10 @@ impl Control {
                 let _ = answer.send(said);
             }
             Order::Stop(dyno) => self.apply(&Event::StopAsked { dyno }),
+            Order::Turn(answer) => {
+                let _ = answer.send(());
+            }
+            Order::Reread => {}
         }
     }
 
@@ -421,6 +433,14 @@ impl Control {
     /// The dynos whose log may still be written.
     fn alive(&self) -> BTreeSet<String> {
         self.observed.dynos.keys().map(DynoId::to_string).collect()
+    }
+}
+
+fn waits(settings: &Config) -> Waits {
+    Waits {
+        boot: Duration::from_secs(settings.boot_timeout),
+        grace: Duration::from_secs(settings.stop_grace),
+        drain: Duration::from_secs(settings.drain_timeout),
     }
 }
 

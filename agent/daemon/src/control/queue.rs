@@ -42,6 +42,11 @@ impl Queue {
         }
     }
 
+    /// From now on at most so many builds at once; those that run go on.
+    pub fn allow(&mut self, parallel: usize) {
+        self.parallel = parallel;
+    }
+
     /// Takes a push in; it starts with one of the next calls of [`Queue::next`].
     pub fn add(&mut self, order: PushOrder, to: Pusher) {
         self.last += 1;

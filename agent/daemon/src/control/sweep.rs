@@ -23,7 +23,7 @@ pub(super) async fn sweep(
 
 /// Deletes the logs of these apps that are over the budget. `alive` are the ids of dynos whose log is still written.
 pub(super) async fn logs(hands: Hands, apps: Vec<AppId>, alive: BTreeSet<String>) {
-    let budget = hands.config.retain.logs;
+    let budget = hands.config.now().retain.logs;
     let _ = tokio::task::spawn_blocking(move || {
         for app in apps {
             hands.logs.sweep(app, |id| alive.contains(id), budget);
@@ -46,11 +46,11 @@ pub(super) fn orphans(data: &Path, desired: &Desired) -> BTreeSet<AppId> {
 async fn slugs(hands: &Hands, running: &BTreeSet<(AppId, SlugDigest)>) -> anyhow::Result<()> {
     let slugs = hands.slugs.clone();
     let mut used = tokio::task::spawn_blocking(move || slugs.used()).await?;
-    if used <= hands.config.retain.slugs {
+    if used <= hands.config.now().retain.slugs {
         return Ok(());
     }
     for (app, slug, _) in hands.ops.sweepable_slugs().await? {
-        if used <= hands.config.retain.slugs {
+        if used <= hands.config.now().retain.slugs {
             break;
         }
         // The store first: a release is never offered for rollback whose slug is gone.

@@ -88,7 +88,7 @@ impl Git {
         }
     }
 
-    fn config(&self) -> &Config {
+    fn config(&self) -> &Arc<Config> {
         &self.inner.config
     }
 

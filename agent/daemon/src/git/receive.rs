@@ -149,7 +149,7 @@ pub(super) async fn pre_receive(
         )
     })?;
     asked.env.retain(|(k, _)| GIT_ENV.contains(&k.as_str()));
-    let (verdict, intro) = judge(&asked.refs, &git.config().deploy_branches);
+    let (verdict, intro) = judge(&asked.refs, &git.config().now().deploy_branches);
     let (to, from) = mpsc::channel::<Frame>(64);
     tokio::spawn(async move {
         let said = async {

@@ -4,8 +4,10 @@
 //! `<logs>/dynos/<app>/<dyno id>.log`, the router to `<router logs>/<app>.log`, this room to
 //! `<logs>/platform/<app>.log`. Reading merges them. So no line passes through the agent, and none is lost with it.
 //! What it never does: wait for a reader; a tail that is too slow is told how many lines it missed (L11).
-//! Who calls it: `control` (platform lines), `api` (log sessions). Where its tests are: beside the code.
+//! `journal` hands lines on to journald where the settings say so, beside the files.
+//! Who calls it: `control` (platform lines), `api` (log sessions), `run` (`journal`). Where its tests are: beside the code.
 
+pub mod journal;
 mod read;
 mod tail;
 
@@ -115,6 +117,7 @@ impl Logs {
     /// Deletes an app's logs.
     pub fn forget(&self, app: AppId) {
         let _ = fs::remove_dir_all(self.dir.join("dynos").join(app.to_string()));
+        let _ = fs::remove_dir_all(self.dir.join("journal").join(app.to_string()));
         for dir in [&self.router, &self.dir.join("platform")] {
             for ext in ["log", "log.1"] {
                 let _ = fs::remove_file(dir.join(format!("{app}.{ext}")));

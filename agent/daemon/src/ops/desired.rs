@@ -13,7 +13,7 @@ use hokku_model::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 impl Ops {
@@ -27,9 +27,11 @@ impl Ops {
         if last.generation != 0 && last.generation == self.store().generation() {
             return Ok(last);
         }
+        let settings = self.inner.settings.load(Ordering::Relaxed);
         let new = Arc::new(self.store().read(|tx| self.wishes(tx)).await?);
         let mut cell = cell.lock().unwrap_or_else(PoisonError::into_inner);
-        if new.generation > cell.generation {
+        let same = settings == self.inner.settings.load(Ordering::Relaxed);
+        if same && new.generation > cell.generation {
             *cell = new.clone();
         }
         Ok(new)
@@ -116,7 +118,7 @@ impl Ops {
 
 impl Ops {
     fn wishes(&self, tx: &Tx) -> Result<Desired> {
-        let config = self.config();
+        let settings = self.config().now();
         let mut apps = BTreeMap::new();
         for app in tx.list::<App>(app::APP)? {
             let app = app.body;
@@ -149,7 +151,7 @@ impl Ops {
                 tracing::error!(app = %app.name, "its routing can't be read: {e}");
                 Routing::default()
             });
-            let default = config.default_host(app.name.as_str());
+            let default = settings.default_host(app.name.as_str());
             let hosts = std::iter::once(&default)
                 .chain(&app.domains)
                 .map(|h| h.to_ascii_lowercase());
@@ -169,16 +171,16 @@ impl Ops {
             apps.insert(app.id, wish);
         }
         let named = |name: &str| apps.iter().find(|(_, a)| a.name.as_str() == name);
-        let default_app = match (config.default_app.as_deref(), apps.len()) {
+        let default_app = match (settings.default_app.as_deref(), apps.len()) {
             (Some(name), _) => named(name).map(|(id, _)| *id),
             (None, 1) => apps.keys().next().copied(),
             (None, _) => None,
         };
-        let health_app = config.health_app.as_deref().and_then(named);
+        let health_app = settings.health_app.as_deref().and_then(named);
         let front = Front {
-            trusted: config.trusted()?,
-            proxy_protocol: config.proxy_protocol,
-            health_path: config.health_path.clone(),
+            trusted: settings.trusted()?,
+            proxy_protocol: settings.proxy_protocol,
+            health_path: settings.health_path.clone(),
             health_app: health_app.map(|(id, _)| *id),
             challenges: managed::answers(tx)?,
         };

@@ -45,7 +45,10 @@ use std::{
     fmt,
     os::unix::fs::DirBuilderExt,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::sync::watch;
 
@@ -80,6 +83,8 @@ struct Inner {
     keyring: Keyring,
     /// What was derived from one generation of the store; made anew after the next commit.
     wishes: Mutex<Arc<hokku_core::desired::Desired>>,
+    /// How often the settings have changed: what was derived from others is not kept.
+    settings: AtomicU64,
     secrets: Mutex<Arc<token::Secrets>>,
     /// authorized_keys is written by one at a time, from what the store says then.
     keys_file: tokio::sync::Mutex<()>,
@@ -109,6 +114,7 @@ impl Ops {
                 store,
                 keyring,
                 wishes: Mutex::default(),
+                settings: AtomicU64::new(0),
                 secrets: Mutex::default(),
                 keys_file: tokio::sync::Mutex::default(),
             }),
@@ -123,6 +129,17 @@ impl Ops {
     /// The settings.
     pub fn config(&self) -> &Arc<Config> {
         &self.inner.config
+    }
+
+    /// What was derived from the settings is made anew.
+    pub fn settings_changed(&self) {
+        let mut wishes = self
+            .inner
+            .wishes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.inner.settings.fetch_add(1, Ordering::Relaxed);
+        *wishes = Arc::default();
     }
 
     fn store(&self) -> &Store {

@@ -101,7 +101,7 @@ impl Ops {
 
     fn view(&self, tx: &Tx, app: &App) -> Result<RoutingView> {
         let merged = self.merged(tx, app, &app.routing)?;
-        let drain = Duration::from_secs(self.config().drain_timeout);
+        let drain = Duration::from_secs(self.config().now().drain_timeout);
         let mut notes = merged.notes.clone();
         if let Some(way) = merged.endless() {
             notes.push(format!("A redirect never ends: {way}."));

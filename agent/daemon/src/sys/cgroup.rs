@@ -106,6 +106,28 @@ pub fn notices() -> Vec<String> {
     GROUND.get().map(|f| f.notices.clone()).unwrap_or_default()
 }
 
+/// The same for who is not the agent and changes nothing: looks for the unit's group and its controllers.
+pub fn missing() -> Vec<String> {
+    let mount = Path::new("/sys/fs/cgroup");
+    let unit = mount.join("system.slice").join(UNIT);
+    if !statfs(mount).is_ok_and(|s| s.filesystem_type() == CGROUP2_SUPER_MAGIC) {
+        return without("this host does not have cgroups of version 2 at /sys/fs/cgroup").notices;
+    }
+    if !is_delegated(&unit) {
+        return without(&format!(
+            "no cgroup is delegated to hokku (start the unit {UNIT})"
+        ))
+        .notices;
+    }
+    let there = fs::read_to_string(unit.join("cgroup.controllers")).unwrap_or_default();
+    let missing = CONTROLLERS
+        .iter()
+        .filter(|(c, _)| !there.split_whitespace().any(|t| t == *c));
+    missing
+        .map(|(c, meaning)| format!("The cgroup controller {c} is not there: {meaning}."))
+        .collect()
+}
+
 /// Is there a delegated group?
 pub fn delegated() -> bool {
     GROUND.get().is_some_and(|f| f.root.is_some())

@@ -24,6 +24,39 @@ pub fn start() {
     }
 }
 
+/// Hands lines of dynos to journald, each with `HOKKU_APP`, `HOKKU_DYNO`, `HOKKU_SOURCE` (`app` or `heroku`) and
+/// `HOKKU_TIME`, the time when it was written.
+pub struct Lines(systemd_journal_logger::JournalLog);
+
+impl Lines {
+    /// # Errors
+    /// journald does not run here.
+    pub fn open() -> std::io::Result<Lines> {
+        systemd_journal_logger::JournalLog::new()
+            .map(|log| Lines(log.with_syslog_identifier(String::new())))
+    }
+
+    /// Waits for journald when its socket is full; a line that it does not take is lost to it.
+    pub fn send(&self, app: &str, line: &hokku_model::log::LogLine) {
+        let identifier = format!("{app}/{}", line.dyno);
+        let pairs: &[(&str, &str)] = &[
+            ("SYSLOG_IDENTIFIER", &identifier),
+            ("HOKKU_APP", app),
+            ("HOKKU_DYNO", &line.dyno),
+            ("HOKKU_SOURCE", &line.source),
+            ("HOKKU_TIME", &line.time),
+        ];
+        let _ = self.0.journal_send(
+            &log::Record::builder()
+                .level(log::Level::Debug)
+                .target("dyno")
+                .key_values(&pairs)
+                .args(format_args!("{}", line.text))
+                .build(),
+        );
+    }
+}
+
 /// Hands events to journald, their fields as journal fields.
 struct Journal(systemd_journal_logger::JournalLog);
 
@@ -33,12 +66,25 @@ struct Fields {
     others: Vec<(&'static str, String)>,
 }
 
+/// The journal's names for what has one there already, so that one word finds all of an app.
+fn journal_name(field: &'static str) -> &'static str {
+    match field {
+        "app" => "HOKKU_APP",
+        "dyno" => "HOKKU_DYNO",
+        other => other,
+    }
+}
+
 impl tracing::field::Visit for Fields {
+    fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
         let text = format!("{value:?}");
         match field.name() {
             "message" => self.message = text,
-            name => self.others.push((name, text)),
+            name => self.others.push((journal_name(name), text)),
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod proc;
 pub mod process;
 pub mod shim;
 pub mod stop;
+pub mod watchdog;
 
 #[cfg(test)]
 pub(crate) mod testing;
