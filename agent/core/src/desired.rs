@@ -2,7 +2,7 @@
 
 use hokku_model::{
     AppId, AppName, Micros, ProcessType, app::Restarts, health::AppJson, limits::Quota,
-    release::SlugDigest, route::Front, routing::Routing,
+    phase::{Claim, Step}, release::SlugDigest, route::Front, routing::Routing,
 };
 use std::collections::BTreeMap;
 
@@ -35,6 +35,8 @@ pub struct AppWish {
     /// What is being rolled out: its web dynos are started beside the current ones; promoted when all answer,
     /// abandoned when one fails.
     pub candidate: Option<ReleaseWish>,
+    /// The command of a release phase that may run now: of the candidate, or still of one that it superseded.
+    pub claim: Option<Claim>,
     /// Dynos ordered to start before the newest order that names them are replaced, with the care of a rollout.
     pub restarts: Restarts,
     /// Maintenance page on.
@@ -54,6 +56,7 @@ impl AppWish {
             quotas: BTreeMap::new(),
             current: None,
             candidate: None,
+            claim: None,
             restarts: Restarts::default(),
             maintenance: false,
             hosts: Vec::new(),
@@ -75,6 +78,27 @@ pub struct ReleaseWish {
     pub files: Vec<String>,
     /// How its dynos are watched and stopped.
     pub app_json: AppJson,
+    /// What has to run before it may serve.
+    pub phase: PhaseWish,
     /// When it was made.
     pub created_at: Micros,
+}
+
+/// The release phase of a release: what has to run, and how far it has come. Nothing of the release is started before
+/// all of it ended well.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PhaseWish {
+    /// In order.
+    pub steps: Vec<Step>,
+    /// So many of them ended well.
+    pub done: usize,
+    /// Why the next one failed, in words that follow its name.
+    pub failed: Option<String>,
+}
+
+impl PhaseWish {
+    /// May the release's dynos start?
+    pub fn over(&self) -> bool {
+        self.failed.is_none() && self.done >= self.steps.len()
+    }
 }

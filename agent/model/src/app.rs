@@ -1,6 +1,6 @@
 //! An app: the unit a team pushes, configures and scales.
 
-use crate::{AppId, AppName, Micros, ProcessType, fence::Fence, limits::TypeLimits, said::Said};
+use crate::{AppId, AppName, Micros, ProcessType, fence::Fence, limits::TypeLimits, phase::Claim, said::Said};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -44,6 +44,12 @@ pub struct App {
     /// What dynos of a process type may use; a type that is not in it has no limits of its own.
     #[serde(default)]
     pub limits: BTreeMap<ProcessType, TypeLimits>,
+    /// The command of a release phase that may run now; no other one of the app may.
+    #[serde(default)]
+    pub phase: Option<Claim>,
+    /// One-off dynos that people may run at the same time; `None`: as many as the agent takes.
+    #[serde(default)]
+    pub most_runs: Option<u32>,
     /// When the app was made.
     pub created_at: Micros,
     /// When anything of this record last changed.

@@ -16,6 +16,7 @@ pub mod id;
 pub mod limits;
 pub mod log;
 pub mod name;
+pub mod phase;
 pub mod release;
 pub mod route;
 pub mod routing;
