@@ -30,6 +30,8 @@ pub struct AppWish {
     pub formation: BTreeMap<ProcessType, u32>,
     /// What a new dyno of a type may use; types that are not in it have no limits.
     pub quotas: BTreeMap<ProcessType, Box<Quota>>,
+    /// One-off dynos that people may run at once; `None`: as many as the agent takes.
+    pub most_runs: Option<u32>,
     /// What serves.
     pub current: Option<ReleaseWish>,
     /// What is being rolled out: its web dynos are started beside the current ones; promoted when all answer,
@@ -54,6 +56,7 @@ impl AppWish {
             name,
             formation: BTreeMap::new(),
             quotas: BTreeMap::new(),
+            most_runs: None,
             current: None,
             candidate: None,
             claim: None,

@@ -47,9 +47,6 @@ pub struct App {
     /// The command of a release phase that may run now; no other one of the app may.
     #[serde(default)]
     pub phase: Option<Claim>,
-    /// One-off dynos that people may run at the same time; `None`: as many as the agent takes.
-    #[serde(default)]
-    pub most_runs: Option<u32>,
     /// When the app was made.
     pub created_at: Micros,
     /// When anything of this record last changed.

@@ -20,6 +20,7 @@ pub mod phase;
 pub mod release;
 pub mod route;
 pub mod routing;
+pub mod run;
 pub mod said;
 pub mod shim;
 pub mod time;

@@ -9,7 +9,8 @@ use axum::{
 };
 use hokku_model::{
     AppId,
-    api::{self, ConfigVars, Rollback},
+    api::{self, ConfigVars, Retry, Rollback},
+    release::Release,
 };
 use http::{HeaderMap, StatusCode};
 
@@ -71,19 +72,46 @@ pub(super) async fn rollback(
     Input(body): Input<Rollback>,
 ) -> Result<(StatusCode, Json<api::Release>)> {
     let app = state.ops.find_app(&app).await?;
+    let actor = actor.skipping_phase(body.skip_release_phase);
     let release = state
         .ops
         .rollback(&actor, app.id, Some(&body.release))
         .await?;
+    created(&state, &actor, &release, &base).await
+}
+
+pub(super) async fn retry(
+    State(state): State<ApiState>,
+    Extension(actor): Extension<Actor>,
+    Path(app): Path<String>,
+    Base(base): Base,
+    Input(body): Input<Retry>,
+) -> Result<(StatusCode, Json<api::Release>)> {
+    let app = state.ops.find_app(&app).await?;
+    let actor = actor.skipping_phase(body.skip_release_phase);
+    let release = state
+        .ops
+        .retry_release(&actor, app.id, body.release.as_deref())
+        .await?;
+    created(&state, &actor, &release, &base).await
+}
+
+/// Says so in the app's log, and shows it.
+async fn created(
+    state: &ApiState,
+    actor: &Actor,
+    release: &Release,
+    base: &str,
+) -> Result<(StatusCode, Json<api::Release>)> {
+    let app = state.ops.app(release.app).await?;
     let by = format!("by user {}", actor.user);
     state.note(app.id, &format!("{} {by}", release.description));
     state.note(
         app.id,
         &format!("Release v{} created {by}", release.version),
     );
-    let app = state.ops.app(app.id).await?;
     let eligible = state.ops.rollback_targets(app.id).await?;
-    let shown = state.view_release(&app, &release, &eligible, &base)?;
+    let shown = state.view_release(&app, release, &eligible, base)?;
     Ok((StatusCode::CREATED, Json(shown)))
 }
 

@@ -3,7 +3,7 @@
 use super::{
     ApiState, account, app, attach, caller, cert, config_var, domain, dyno,
     fault::{Fault, id_of},
-    formation, isolation, key, limits, log_session, output, release, routing, status,
+    formation, isolation, key, limits, log_session, output, release, routing, run, status,
 };
 use axum::{
     Json, Router,
@@ -11,7 +11,7 @@ use axum::{
     extract::Request,
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, patch, post},
 };
 use hokku_model::api::ApiError;
 use http::{HeaderValue, StatusCode, header};
@@ -83,6 +83,10 @@ fn apps() -> Router<ApiState> {
             get(config_var::list).patch(config_var::update),
         )
         .route(
+            "/hokku/apps/{app}/config-vars",
+            patch(config_var::update_own),
+        )
+        .route(
             "/hokku/apps/{app}/isolation",
             get(isolation::show).patch(isolation::update),
         )
@@ -139,6 +143,11 @@ fn processes() -> Router<ApiState> {
             "/apps/{app}/dynos/{dyno}",
             get(dyno::show).delete(dyno::restart),
         )
+        .route("/hokku/apps/{app}/runs", get(run::list))
+        .route(
+            "/hokku/apps/{app}/runs/{dyno}/attachments",
+            post(run::attach),
+        )
         .route("/hokku/apps/{app}/dynos/{dyno}/why", get(dyno::why))
         .route("/apps/{app}/dynos/{dyno}/actions/stop", post(dyno::stop))
         .route("/apps/{app}/formations/{type}", delete(dyno::restart_type))
@@ -161,6 +170,7 @@ fn history() -> Router<ApiState> {
             "/apps/{app}/releases",
             get(release::list).post(release::rollback),
         )
+        .route("/hokku/apps/{app}/releases/retry", post(release::retry))
         .route("/apps/{app}/releases/{release}", get(release::show))
         .route(
             "/apps/{app}/releases/{release}/config-vars",

@@ -15,12 +15,14 @@ mod hokku_toml;
 mod launch;
 mod memory;
 mod oneoff;
+mod phase;
 mod push;
 mod queue;
 mod source;
 mod sweep;
 mod view;
 
+pub use phase::{Sight, watch};
 pub use handle::{Command, DynoView, Handle, OneoffOrder, Order, PushMessage, PushOrder};
 
 use crate::{
@@ -133,6 +135,7 @@ impl Control {
             boot: seconds(hands.config.boot_timeout),
             grace: seconds(hands.config.stop_grace),
             drain: seconds(hands.config.drain_timeout),
+            release: seconds(hands.config.release_timeout),
         };
         let builds = queue::Queue::new(hands.config.build.parallel);
         let mut control = Control {
@@ -153,6 +156,10 @@ impl Control {
         };
         control.laid.follow(&control.hands, &control.desired);
         control.adopt().await;
+        let alive = control.observed.dynos.keys().copied().collect();
+        if let Err(e) = control.hands.ops.end_lost_runs(&alive).await {
+            tracing::error!("one-off dynos that were lost can't be written down: {e}");
+        }
         control.read_fences().await;
         control.gone = sweep::orphans(&control.hands.config.data_dir, &control.desired);
         control.sweep();
@@ -315,7 +322,12 @@ impl Control {
             Fact::Exited { dyno, exit } => Event::Exited { dyno, exit },
         };
         let ended = match &event {
-            Event::Exited { dyno, .. } => self.observed.dynos.get(dyno).map(|d| d.record.app),
+            Event::Exited { dyno, exit } => self.observed.dynos.get(dyno).map(|d| {
+                if d.record.oneoff {
+                    self.oneoff_ended(&d.record, *exit);
+                }
+                d.record.app
+            }),
             _ => None,
         };
         self.apply(&event);

@@ -1,6 +1,6 @@
 //! Apps: create, find, rename, destroy.
 
-use super::{Actor, Ops, OpsError, Result, cert, domain, managed, name, release};
+use super::{Actor, Ops, OpsError, Result, cert, domain, managed, name, phase, release, run};
 use crate::store::{Doc, Tx};
 use hokku_model::{AppId, AppName, Micros, app::App, app::Restarts, said::Said};
 use std::collections::BTreeMap;
@@ -83,6 +83,7 @@ impl Ops {
             fence: hokku_model::fence::Fence::default(),
             buildpacks: vec![],
             limits: BTreeMap::new(),
+            phase: None,
             created_at: now,
             updated_at: now,
             released_at: None,
@@ -174,6 +175,8 @@ impl Ops {
                 domain::forget(tx, &app.body)?;
                 cert::forget(tx, app.body.id)?;
                 managed::sync(tx, self.config())?;
+                phase::forget(tx, app.body.id)?;
+                run::forget(tx, app.body.id)?;
                 for slug in tx.list::<()>(&release::swept_kind(app.body.id))? {
                     tx.delete(&release::swept_kind(app.body.id), &slug.key)?;
                 }
