@@ -369,7 +369,11 @@ pub struct Release {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rollback {
     /// Id or number of the release to go back to.
-    pub release: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Instead of it: the id of the slug of a release that failed, which is to be tried again. Heroku's CLI retries so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
     /// hokku: serve without its release phase.
     #[serde(default)]
     pub skip_release_phase: bool,

@@ -23,6 +23,7 @@ mod isolation;
 mod limits;
 mod logs;
 mod push;
+mod release_phase;
 mod rollback;
 mod router;
 mod routing_rules;

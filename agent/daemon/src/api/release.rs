@@ -1,6 +1,12 @@
 //! Releases and builds.
 
-use super::{ApiState, fault::Result, input::Input, output::Base, range::Range};
+use super::{
+    ApiState,
+    fault::{Fault, Result},
+    input::Input,
+    output::Base,
+    range::Range,
+};
 use crate::ops::Actor;
 use axum::{
     Extension, Json,
@@ -73,10 +79,23 @@ pub(super) async fn rollback(
 ) -> Result<(StatusCode, Json<api::Release>)> {
     let app = state.ops.find_app(&app).await?;
     let actor = actor.skipping_phase(body.skip_release_phase);
-    let release = state
-        .ops
-        .rollback(&actor, app.id, Some(&body.release))
-        .await?;
+    let release = match (&body.release, &body.slug) {
+        (Some(old), _) => state.ops.rollback(&actor, app.id, Some(old)).await?,
+        (None, Some(slug)) => {
+            let all = state.ops.releases(app.id).await?;
+            let of = |r: &&Release| r.slug.as_ref().is_some_and(|s| s.digest.as_str() == slug);
+            let newest = all.iter().find(of).ok_or_else(|| {
+                Fault::not_found("slug", "Couldn't find a release with that slug.")
+            })?;
+            let spec = newest.id.to_string();
+            state.ops.retry_release(&actor, app.id, Some(&spec)).await?
+        }
+        (None, None) => {
+            return Err(Fault::invalid(
+                "Say which release, in the field \"release\", or which slug, in \"slug\".",
+            ));
+        }
+    };
     created(&state, &actor, &release, &base).await
 }
 

@@ -312,7 +312,7 @@ async fn phase(hands: &Hands, talk: &Talk, app: &App, release: &Release) {
         app.id,
         release.version,
     );
-    let mut well = false;
+    let mut well = None;
     let mut waiting = tokio::time::interval(Duration::from_secs(5));
     waiting.tick().await;
     let mut begun = false;
@@ -337,12 +337,15 @@ async fn phase(hands: &Hands, talk: &Talk, app: &App, release: &Release) {
             Some(Sight::Output(bytes)) => {
                 let _ = talk.to.send(PushMessage::Output(bytes)).await;
             }
-            Some(Sight::Ended(outcome)) => well = outcome.is_ok(),
+            Some(Sight::Ended(outcome)) => well = Some(outcome.is_ok()),
             None => break,
         }
     }
-    let end = if well { "done" } else { "failed" };
-    talk.say(format!("Waiting for release.... {end}.\n")).await;
+    // None: another release took its place before it began
+    if let Some(well) = well {
+        let end = if well { "done" } else { "failed" };
+        talk.say(format!("Waiting for release.... {end}.\n")).await;
+    }
 }
 
 /// Waits for the end of the rollout, with a line every five seconds.
