@@ -1,8 +1,14 @@
 //! What should be: derived from the store after each commit, read by the plan, changed by nobody else.
 
 use hokku_model::{
-    AppId, AppName, Micros, ProcessType, app::Restarts, health::AppJson, limits::Quota,
-    phase::{Claim, Step}, release::SlugDigest, route::Front, routing::Routing,
+    AppId, AppName, Micros, ProcessType,
+    app::Restarts,
+    health::AppJson,
+    limits::Quota,
+    phase::{Claim, Step},
+    release::SlugDigest,
+    route::Front,
+    routing::Routing,
 };
 use std::collections::BTreeMap;
 

@@ -1,6 +1,8 @@
 //! An app: the unit a team pushes, configures and scales.
 
-use crate::{AppId, AppName, Micros, ProcessType, fence::Fence, limits::TypeLimits, phase::Claim, said::Said};
+use crate::{
+    AppId, AppName, Micros, ProcessType, fence::Fence, limits::TypeLimits, phase::Claim, said::Said,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -1,6 +1,8 @@
 //! Releases and builds: immutable records; "current" is one pointer in the app.
 
-use crate::{AppId, BuildId, Micros, ProcessType, ReleaseId, health::AppJson, phase::Step, said::Said};
+use crate::{
+    AppId, BuildId, Micros, ProcessType, ReleaseId, health::AppJson, phase::Step, said::Said,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 

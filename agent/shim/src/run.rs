@@ -350,9 +350,9 @@ impl Shim {
             self.sink.due(),
             vanish,
         ]
-            .into_iter()
-            .flatten()
-            .min()
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn deadlines(&mut self) {

@@ -221,8 +221,10 @@ fn a_hang_up_counts_only_from_the_client_that_is_attached() {
 /// Writes when it is told to by SIGUSR1, after its client was lost, and says so by a process that sleeps for `mark`.
 fn loses_its_client(way: Way, script: &str, pty: Option<(u16, u16)>, mark: &str) -> (Bench, Dyno) {
     let (head, tail) = mark.split_at(2);
-    let begin = "trap 'go=1' USR1; echo ready; while [ -z \"$go\" ]; do sleep 0.01; done 2>/dev/null";
-    let end = format!("(trap '' USR1; exec sleep $(({head}+0)){tail}) & read x; echo got $x; exit 7");
+    let begin =
+        "trap 'go=1' USR1; echo ready; while [ -z \"$go\" ]; do sleep 0.01; done 2>/dev/null";
+    let end =
+        format!("(trap '' USR1; exec sleep $(({head}+0)){tail}) & read x; echo got $x; exit 7");
     let b = Bench::attached(way, &format!("{begin}; {script}; {end}"), pty);
     let d = b.start().unwrap();
     let mut c = d.connect();

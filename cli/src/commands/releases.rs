@@ -313,7 +313,9 @@ impl Rollback {
 
 /// Run the last release that failed again, with its code and config vars
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  $ app releases:retry\n  $ app releases:retry v12 --skip-release-phase")]
+#[command(
+    after_help = "Example:\n  $ app releases:retry\n  $ app releases:retry v12 --skip-release-phase"
+)]
 pub struct Retry {
     /// The release that failed [default: the newest]
     release: Option<String>,
@@ -334,7 +336,11 @@ impl Retry {
         let (app, client) = cx.app()?;
         let failed = one(client, &app, self.release.as_deref())?;
         let paint = Paint::stderr();
-        let progress = Progress::start(format!("Retrying v{} on {}", failed.version, paint.app(&app)));
+        let progress = Progress::start(format!(
+            "Retrying v{} on {}",
+            failed.version,
+            paint.app(&app)
+        ));
         let wanted = api::Retry {
             release: Some(failed.id),
             skip_release_phase: self.skip_release_phase,
@@ -358,7 +364,11 @@ impl Retry {
 /// # Errors
 /// As [`Client::copy_text`].
 pub fn follow_phase(client: &Client, release: &api::Release) -> Result<()> {
-    if let Some(address) = release.output_stream_url.as_ref().filter(|_| release.release_command) {
+    if let Some(address) = release
+        .output_stream_url
+        .as_ref()
+        .filter(|_| release.release_command)
+    {
         output::note("Running release command...");
         client.copy_text(address)?;
     }

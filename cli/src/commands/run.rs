@@ -287,10 +287,25 @@ mod tests {
 
     #[test]
     fn times() {
-        for (text, meant) in [("90", 90), ("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86_400)] {
+        for (text, meant) in [
+            ("90", 90),
+            ("90s", 90),
+            ("10m", 600),
+            ("2h", 7200),
+            ("1d", 86_400),
+        ] {
             assert_eq!(seconds(text), Ok(meant), "{text}");
         }
-        for bad in ["", "0", "s", "1w", "-1", "1.5h", "+3", "99999999999999999999d"] {
+        for bad in [
+            "",
+            "0",
+            "s",
+            "1w",
+            "-1",
+            "1.5h",
+            "+3",
+            "99999999999999999999d",
+        ] {
             assert!(seconds(bad).is_err(), "{bad}");
         }
     }

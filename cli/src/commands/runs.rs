@@ -165,10 +165,7 @@ impl Attach {
                     }
                     several => {
                         let names: Vec<&str> = several.iter().map(|r| r.name.as_str()).collect();
-                        return Err(Fail::usage(format!(
-                            "Say which one: {}",
-                            names.join(", ")
-                        )));
+                        return Err(Fail::usage(format!("Say which one: {}", names.join(", "))));
                     }
                 }
             }
@@ -188,7 +185,9 @@ impl Attach {
 
 /// Stop one-off dynos: SIGTERM, and SIGKILL after the grace
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  $ app run:stop run.4711\n  $ app run:stop 4711 4712\n  $ app run:stop release.1234")]
+#[command(
+    after_help = "Example:\n  $ app run:stop run.4711\n  $ app run:stop 4711 4712\n  $ app run:stop release.1234"
+)]
 pub struct Stop {
     /// The dynos, such as run.4711
     #[arg(value_name = "DYNO", required = true, value_parser = name)]

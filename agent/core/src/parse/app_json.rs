@@ -186,7 +186,10 @@ impl Reader {
             _ => self.text(scripts, "scripts", "postdeploy"),
         };
         app.predeploy = self.text(scripts, "scripts", "predeploy");
-        let Some(dokku) = scripts.get("dokku").and_then(|v| self.object("scripts.dokku", v)) else {
+        let Some(dokku) = scripts
+            .get("dokku")
+            .and_then(|v| self.object("scripts.dokku", v))
+        else {
             return;
         };
         if let Some(line) = self.text(dokku, "scripts.dokku", "predeploy") {

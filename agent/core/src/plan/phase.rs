@@ -33,7 +33,10 @@ pub(super) fn carry_on(crew: &Crew, observed: &Observed, draft: &mut Draft) {
         }
     } else if crew.candidate().is_some_and(|c| c.version == claim.version) {
         let claim = claim.clone();
-        let why = format!("{} of v{} is claimed and never began", claim.name, claim.version);
+        let why = format!(
+            "{} of v{} is claimed and never began",
+            claim.name, claim.version
+        );
         draft.act(Action::RunStep { app, claim }, why);
     } else {
         let outcome = Err("did not begin: a newer release took its place".to_owned());

@@ -128,7 +128,9 @@ impl World {
     pub fn forget(&mut self, dyno: DynoId) {
         let claimed = |a: &App| a.wish.claim.as_ref().is_some_and(|c| c.dyno == dyno);
         if self.apps.values().any(claimed) {
-            return self.fail(format!("phase-forgotten: {dyno} before the store had its end"));
+            return self.fail(format!(
+                "phase-forgotten: {dyno} before the store had its end"
+            ));
         }
         self.learn_quietly(Event::Forgotten { dyno });
         if let Some(p) = self.procs.get_mut(&dyno) {

@@ -309,6 +309,7 @@ mod tests {
         let mut buf = vec![];
         assert_eq!(frame(&mut shim, &mut buf).await, Some(Frame::Attach));
         drop(client);
+        assert_eq!(frame(&mut shim, &mut buf).await, Some(Frame::HangUp));
         assert_eq!(frame(&mut shim, &mut buf).await, None);
     }
 

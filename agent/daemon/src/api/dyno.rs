@@ -120,10 +120,7 @@ pub(super) async fn run(
 }
 
 pub(super) fn attach_url(app: &App, id: DynoId, secret: &str) -> String {
-    format!(
-        "/hokku/apps/{}/dynos/{id}/attach?secret={secret}",
-        app.name
-    )
+    format!("/hokku/apps/{}/dynos/{id}/attach?secret={secret}", app.name)
 }
 
 /// Reads what is to be run.

@@ -6,12 +6,12 @@ use super::{
     link::To,
     log_session::{self, Session},
 };
+use crate::control::{self, Sight};
 use axum::{
     body::Body,
     extract::{FromRequestParts, Path, State},
     response::{IntoResponse, Response},
 };
-use crate::control::{self, Sight};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use hokku_model::{
@@ -96,7 +96,9 @@ fn later(text: impl Future<Output = String> + Send + 'static) -> Response {
     self::text(stream::once(async move { Ok(Bytes::from(text.await)) }))
 }
 
-fn text(text: impl Stream<Item = std::result::Result<Bytes, Infallible>> + Send + 'static) -> Response {
+fn text(
+    text: impl Stream<Item = std::result::Result<Bytes, Infallible>> + Send + 'static,
+) -> Response {
     (
         [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
         Body::from_stream(text),

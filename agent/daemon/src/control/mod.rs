@@ -22,8 +22,8 @@ mod source;
 mod sweep;
 mod view;
 
-pub use phase::{Sight, watch};
 pub use handle::{Command, DynoView, Handle, OneoffOrder, Order, PushMessage, PushOrder};
+pub use phase::{Sight, watch};
 
 use crate::{
     build::Builder,

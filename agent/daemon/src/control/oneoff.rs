@@ -41,7 +41,9 @@ impl Control {
             return refuse(answer, why);
         };
         let most = wish.most_runs.map_or(MOST_RUNS, |n| n as usize);
-        let mine = |d: &&Dyno| d.record.app == order.app && d.record.purpose == Purpose::Run && d.record.oneoff;
+        let mine = |d: &&Dyno| {
+            d.record.app == order.app && d.record.purpose == Purpose::Run && d.record.oneoff
+        };
         let running = self.observed.dynos.values().filter(mine).count();
         if order.purpose == Purpose::Run && running >= most {
             let why = format!(

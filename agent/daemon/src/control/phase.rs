@@ -77,7 +77,13 @@ impl Control {
             record: record.clone(),
         });
         let env = Default::default();
-        self.launch(Launch::oneoff(record, command, env, None, Some(seconds + LATER)));
+        self.launch(Launch::oneoff(
+            record,
+            command,
+            env,
+            None,
+            Some(seconds + LATER),
+        ));
     }
 
     pub(super) fn conclude_step(&mut self, app: AppId, dyno: DynoId, outcome: Outcome) {
@@ -116,7 +122,9 @@ impl Control {
                     match hands.ops.end_run(app, dyno, exit).await {
                         Ok(()) => hands.supervisor.forget(dyno),
                         // found again by the next agent
-                        Err(e) => tracing::error!(%app, %dyno, "the end of a one-off dyno can't be written down: {e}"),
+                        Err(e) => {
+                            tracing::error!(%app, %dyno, "the end of a one-off dyno can't be written down: {e}")
+                        }
                     }
                 });
             }

@@ -167,7 +167,7 @@ pub(super) async fn pre_receive(
                 Verdict::Refuse(why) => refuse(&to, &push, &why).await?,
                 Verdict::Build(moved) => {
                     deploy(&git, &push, &moved, asked.env, &asked.options, &to).await?
-                },
+                }
             };
             to.send(end).await.ok()
         };

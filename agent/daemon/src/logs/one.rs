@@ -2,10 +2,7 @@
 
 use super::tail::Followed;
 use hokku_model::log::LogLine;
-use std::{
-    os::unix::fs::MetadataExt,
-    path::PathBuf,
-};
+use std::{os::unix::fs::MetadataExt, path::PathBuf};
 
 /// Reads what one dyno writes; a file that is rotated away unread is lost, as for every reader.
 pub struct Reader {
@@ -55,7 +52,11 @@ mod tests {
         let path = dir.path().join("a.log");
         let write = |n: u32| {
             let line = format!("2026-11-21T12:00:00.{n:06}+00:00 app[release.1]: {n}\n");
-            let mut f = fs::OpenOptions::new().append(true).create(true).open(&path).unwrap();
+            let mut f = fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&path)
+                .unwrap();
             f.write_all(line.as_bytes()).unwrap();
         };
         let mut reader = Reader::new(path.clone());

@@ -39,7 +39,11 @@ fn write(tx: &Tx, app: AppId, version: u32, ran: Vec<Ran>) -> Result<()> {
 
 /// What a new release runs before it serves, in this order: Dokku's predeploy, the Procfile's release command, and with
 /// the app's first deploy the postdeploy of `app.json`.
-pub(super) fn steps(actor: &Actor, slug: Option<&Slug>, served: impl Fn() -> Result<bool>) -> Result<Vec<Step>> {
+pub(super) fn steps(
+    actor: &Actor,
+    slug: Option<&Slug>,
+    served: impl Fn() -> Result<bool>,
+) -> Result<Vec<Step>> {
     let Some(slug) = slug.filter(|_| !actor.skips_phase) else {
         return Ok(vec![]);
     };
@@ -100,14 +104,21 @@ impl Ops {
                 let mut app = app::load(tx, app)?;
                 let release = release::load(tx, app.body.id, version)?;
                 let phase = wish(tx, &release)?;
-                let next = app.body.candidate == Some(version) && !phase.over() && phase.done == step;
-                let Some(named) = phase.steps.get(step).filter(|_| next && phase.failed.is_none()) else {
+                let next =
+                    app.body.candidate == Some(version) && !phase.over() && phase.done == step;
+                let Some(named) = phase
+                    .steps
+                    .get(step)
+                    .filter(|_| next && phase.failed.is_none())
+                else {
                     return Ok(None);
                 };
                 if app.body.phase.is_some() {
                     return Ok(None);
                 }
-                let kind: ProcessType = "release".parse().map_err(|e| OpsError::invalid(format!("{e}")))?;
+                let kind: ProcessType = "release"
+                    .parse()
+                    .map_err(|e| OpsError::invalid(format!("{e}")))?;
                 let claim = Claim {
                     version,
                     step,
@@ -170,7 +181,12 @@ impl Ops {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when it did not fail, there is none, another one is being rolled out, or its slug is gone.
-    pub async fn retry_release(&self, actor: &Actor, app: AppId, spec: Option<&str>) -> Result<Release> {
+    pub async fn retry_release(
+        &self,
+        actor: &Actor,
+        app: AppId,
+        spec: Option<&str>,
+    ) -> Result<Release> {
         let (name, release) = self
             .store()
             .write(|tx| {
@@ -178,7 +194,9 @@ impl Ops {
                 let failed = retry_target(tx, &app.body, spec)?;
                 let what = failed.description.trim_start_matches("Retry of ");
                 let what = what.split_once(": ").map_or(what, |(v, rest)| {
-                    let is_version = v.strip_prefix('v').is_some_and(|n| n.parse::<u32>().is_ok());
+                    let is_version = v
+                        .strip_prefix('v')
+                        .is_some_and(|n| n.parse::<u32>().is_ok());
                     if is_version { rest } else { what }
                 });
                 let mut draft =
@@ -186,7 +204,10 @@ impl Ops {
                 draft.config = self.config_of(tx, app.body.id, failed.version)?;
                 if let Some(current) = app.body.current {
                     let mut vars = self.config_of(tx, app.body.id, current)?;
-                    let wanted = draft.config.iter().map(|(k, v)| (k.clone(), Some(v.clone())));
+                    let wanted = draft
+                        .config
+                        .iter()
+                        .map(|(k, v)| (k.clone(), Some(v.clone())));
                     let gone = vars.keys().filter(|k| !draft.config.contains_key(*k));
                     let patch = gone.map(|k| (k.clone(), None)).chain(wanted).collect();
                     draft.carry = config::apply(&mut vars, &patch);
