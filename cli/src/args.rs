@@ -1,8 +1,7 @@
 //! The one definition of the commands and their flags; help and completions are made from it.
 
 use crate::commands::{
-    apps, auth, authorizations, autoscale, buildpacks, builds, certs, completions, config, credentials, domains, hokku_toml, isolation, keys, limits, logs, maintenance, manual, open, ps, ps_why, releases,
-    remotes, routing, run, status,
+    apps, auth, authorizations, autoscale, buildpacks, builds, certs, completions, config, credentials, domains, hokku_toml, isolation, keys, limits, logs, maintenance, manual, open, ps, ps_why, releases, remotes, routing, run, runs, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -82,12 +81,22 @@ pub enum Command {
     Run(run::Run),
     #[command(name = "run:detached")]
     RunDetached(run::Detached),
+    #[command(name = "run:list")]
+    RunList(runs::List),
+    #[command(name = "run:logs")]
+    RunLogs(runs::Logs),
+    #[command(name = "run:attach")]
+    RunAttach(runs::Attach),
+    #[command(name = "run:stop")]
+    RunStop(runs::Stop),
     #[command(name = "releases")]
     Releases(releases::List),
     #[command(name = "releases:info")]
     ReleasesInfo(releases::Info),
     #[command(name = "releases:output")]
     ReleasesOutput(releases::Output),
+    #[command(name = "releases:retry")]
+    ReleasesRetry(releases::Retry),
     #[command(name = "releases:rollback", visible_alias = "rollback")]
     Rollback(releases::Rollback),
     #[command(name = "buildpacks")]

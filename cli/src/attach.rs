@@ -89,7 +89,7 @@ fn text(message: &AttachMessage) -> Message {
 
 fn lost(dyno: &str, why: &str) -> Fail {
     Fail::new(format!(
-        "The connection to {dyno} was lost{why}; how it ended is not known.\nLook with: app ps, and app logs --dyno-name {dyno}"
+        "The connection to {dyno} was lost{why}; it may still run.\nAttach to it again with: app run:attach {dyno}\nSee how it ended with: app run:list --all"
     ))
 }
 

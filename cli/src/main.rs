@@ -71,7 +71,11 @@ fn start(words: &[OsString]) -> Result<i32> {
 fn dispatch(command: Command, cx: &Context, tail: Vec<OsString>) -> Result<i32> {
     match command {
         Command::Run(c) => return c.run(cx, tail),
+        Command::RunAttach(c) => return c.run(cx),
         Command::RunDetached(c) => c.run(cx, tail),
+        Command::RunList(c) => c.run(cx),
+        Command::RunLogs(c) => c.run(cx),
+        Command::RunStop(c) => c.run(cx),
         Command::Apps(c) => c.run(cx),
         Command::AppsCreate(c) => c.run(cx),
         Command::AppsInfo(c) => c.run(cx),
@@ -94,6 +98,7 @@ fn dispatch(command: Command, cx: &Context, tail: Vec<OsString>) -> Result<i32> 
         Command::Releases(c) => c.run(cx),
         Command::ReleasesInfo(c) => c.run(cx),
         Command::ReleasesOutput(c) => c.run(cx),
+        Command::ReleasesRetry(c) => c.run(cx),
         Command::Rollback(c) => c.run(cx),
         Command::Buildpacks(c) => c.run(cx),
         Command::BuildpacksAdd(c) => c.run(cx),

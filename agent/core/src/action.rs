@@ -1,6 +1,10 @@
 //! Orders, in the imperative. The order inside one plan does not matter; an action may fail or vanish.
 
-use hokku_model::{AppId, DynoId, DynoName, Micros, route::RouteTable};
+use hokku_model::{
+    AppId, DynoId, DynoName, Micros,
+    phase::{Claim, Outcome},
+    route::RouteTable,
+};
 use std::time::Duration;
 
 /// What to do.
@@ -46,6 +50,36 @@ pub enum Action {
     },
     /// Kill all processes of the dyno.
     Kill {
+        /// Which.
+        dyno: DynoId,
+    },
+    /// Commit: this step of the candidate's release phase may run, in a dyno of an id that is fixed with it.
+    Claim {
+        /// Whose.
+        app: AppId,
+        /// Which release.
+        version: u32,
+        /// Which step, from 0.
+        step: usize,
+    },
+    /// Start the dyno of the claim that Desired shows.
+    RunStep {
+        /// Whose.
+        app: AppId,
+        /// What was claimed.
+        claim: Claim,
+    },
+    /// Commit: how the release command of this dyno ended. Its claim ends with it.
+    Conclude {
+        /// Whose.
+        app: AppId,
+        /// Which dyno.
+        dyno: DynoId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// The store has the end of this dyno: what is kept of it on disk may go.
+    Forget {
         /// Which.
         dyno: DynoId,
     },

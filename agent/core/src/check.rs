@@ -10,7 +10,7 @@ use crate::{
     limits,
     observed::{Dyno, DynoState, Observed, Standing},
 };
-use hokku_model::{DynoId, Micros, health::Purpose};
+use hokku_model::{DynoId, Micros, dyno, health::Purpose};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that is wrong with this state, each as `name: details`; empty when nothing is.
@@ -25,6 +25,7 @@ pub fn check(desired: &Desired, observed: &Observed, now: Micros) -> Vec<String>
     certs(desired, observed, &mut wrong);
     cures(observed, &mut wrong);
     sick(observed, &mut wrong);
+    phases(desired, observed, &mut wrong);
     wrong
 }
 
@@ -175,6 +176,37 @@ fn starts(desired: &Desired, observed: &Observed, wrong: &mut Vec<String>) {
                     counted.len()
                 ));
             }
+        }
+    }
+}
+
+/// Nothing of a candidate is started before its release phase is over; one release command of an app runs at a time, and
+/// none that has ended begins again.
+fn phases(desired: &Desired, observed: &Observed, wrong: &mut Vec<String>) {
+    let mut running = BTreeSet::new();
+    for d in observed.dynos.values() {
+        let r = &d.record;
+        if r.purpose == dyno::Purpose::Release {
+            if !running.insert(r.app) {
+                wrong.push(format!("phase-twice: {} and another", r.name));
+            }
+            if observed.ended.contains_key(&r.id) {
+                wrong.push(format!("phase-twice: {} runs and has ended", r.name));
+            }
+        }
+        let wish = desired.apps.get(&r.app);
+        let candidate = wish.and_then(|w| w.candidate.as_ref());
+        let current = wish.and_then(|w| w.current.as_ref()).map(|c| c.version);
+        if let Some(c) = candidate
+            && c.version == r.version
+            && current != Some(c.version)
+            && !r.oneoff
+            && (c.phase.failed.is_some() || c.phase.done < c.phase.steps.len())
+        {
+            wrong.push(format!(
+                "phase-early: {} of v{} was started before its release phase was over",
+                r.name, r.version
+            ));
         }
     }
 }

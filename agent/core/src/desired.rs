@@ -1,8 +1,14 @@
 //! What should be: derived from the store after each commit, read by the plan, changed by nobody else.
 
 use hokku_model::{
-    AppId, AppName, Micros, ProcessType, app::Restarts, health::AppJson, limits::Quota,
-    release::SlugDigest, route::Front, routing::Routing,
+    AppId, AppName, Micros, ProcessType,
+    app::Restarts,
+    health::AppJson,
+    limits::Quota,
+    phase::{Claim, Step},
+    release::SlugDigest,
+    route::Front,
+    routing::Routing,
 };
 use std::collections::BTreeMap;
 
@@ -30,11 +36,15 @@ pub struct AppWish {
     pub formation: BTreeMap<ProcessType, u32>,
     /// What a new dyno of a type may use; types that are not in it have no limits.
     pub quotas: BTreeMap<ProcessType, Box<Quota>>,
+    /// One-off dynos that people may run at once; `None`: as many as the agent takes.
+    pub most_runs: Option<u32>,
     /// What serves.
     pub current: Option<ReleaseWish>,
     /// What is being rolled out: its web dynos are started beside the current ones; promoted when all answer,
     /// abandoned when one fails.
     pub candidate: Option<ReleaseWish>,
+    /// The command of a release phase that may run now: of the candidate, or still of one that it superseded.
+    pub claim: Option<Claim>,
     /// Dynos ordered to start before the newest order that names them are replaced, with the care of a rollout.
     pub restarts: Restarts,
     /// Maintenance page on.
@@ -52,8 +62,10 @@ impl AppWish {
             name,
             formation: BTreeMap::new(),
             quotas: BTreeMap::new(),
+            most_runs: None,
             current: None,
             candidate: None,
+            claim: None,
             restarts: Restarts::default(),
             maintenance: false,
             hosts: Vec::new(),
@@ -75,6 +87,27 @@ pub struct ReleaseWish {
     pub files: Vec<String>,
     /// How its dynos are watched and stopped.
     pub app_json: AppJson,
+    /// What has to run before it may serve.
+    pub phase: PhaseWish,
     /// When it was made.
     pub created_at: Micros,
+}
+
+/// The release phase of a release: what has to run, and how far it has come. Nothing of the release is started before
+/// all of it ended well.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PhaseWish {
+    /// In order.
+    pub steps: Vec<Step>,
+    /// So many of them ended well.
+    pub done: usize,
+    /// Why the next one failed, in words that follow its name.
+    pub failed: Option<String>,
+}
+
+impl PhaseWish {
+    /// May the release's dynos start?
+    pub fn over(&self) -> bool {
+        self.failed.is_none() && self.done >= self.steps.len()
+    }
 }

@@ -142,6 +142,29 @@ pub enum Event {
         /// The release.
         version: u32,
     },
+    /// The loop gave the order to claim a step of a release phase.
+    ClaimOrdered {
+        /// The app.
+        app: hokku_model::AppId,
+        /// The release.
+        version: u32,
+        /// Which step, from 0.
+        step: usize,
+    },
+    /// The loop gave the order to write down how a release command ended.
+    ConcludeOrdered {
+        /// The app.
+        app: hokku_model::AppId,
+        /// Which dyno ran it.
+        dyno: DynoId,
+        /// How it ended.
+        outcome: hokku_model::phase::Outcome,
+    },
+    /// What is kept of the end of this dyno was given up: the store has it.
+    Forgotten {
+        /// Which.
+        dyno: DynoId,
+    },
     /// Promote or Abandon could not be committed (store away); ask again.
     EndFailed {
         /// The app.

@@ -26,6 +26,9 @@ pub const DRAIN_MARGIN: Duration = Duration::from_secs(8);
 /// From SIGTERM to SIGKILL (Dev Center "Dyno shutdown": R12 after 30 s).
 pub const GRACE: Duration = Duration::from_secs(30);
 
+/// A release command may take this long (Dev Center "Release Phase": one hour).
+pub const RELEASE: Duration = Duration::from_secs(3600);
+
 /// The waits that an operator may set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waits {
@@ -35,6 +38,8 @@ pub struct Waits {
     pub grace: Duration,
     /// For what is in flight, where the app says nothing; see [`DRAIN`].
     pub drain: Duration,
+    /// For a release command; see [`RELEASE`].
+    pub release: Duration,
 }
 
 impl Default for Waits {
@@ -43,6 +48,7 @@ impl Default for Waits {
             boot: BOOT,
             grace: GRACE,
             drain: DRAIN,
+            release: RELEASE,
         }
     }
 }

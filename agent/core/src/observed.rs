@@ -6,6 +6,7 @@ use hokku_model::{
     AppId, DynoId, DynoName, Micros,
     dyno::DynoRecord,
     health::{Check, Purpose},
+    phase::Outcome,
     route::RouteTable,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,10 @@ pub struct Observed {
     pub router: Router,
     /// Rollouts whose end was ordered and is not yet seen in Desired.
     pub ending: BTreeMap<AppId, Ending>,
+    /// Steps of release phases whose claim was ordered and is not yet seen in Desired.
+    pub claiming: BTreeMap<AppId, Claiming>,
+    /// Ends of release commands, until the store has them.
+    pub ended: BTreeMap<DynoId, Ended>,
     /// The operator's waits; set when the loop starts and when the settings change.
     pub waits: Waits,
 }
@@ -262,6 +267,28 @@ pub struct Ending {
     /// Which release.
     pub version: u32,
     /// When to order it again if Desired still shows the candidate.
+    pub again: Micros,
+}
+
+/// A claim that was ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claiming {
+    /// Of which release.
+    pub version: u32,
+    /// Which step.
+    pub step: usize,
+    /// When to order it again if Desired does not show it.
+    pub again: Micros,
+}
+
+/// The end of a release command.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// Whose.
+    pub app: AppId,
+    /// How.
+    pub outcome: Outcome,
+    /// When to order again that it be written down, if Desired does not show it.
     pub again: Micros,
 }
 

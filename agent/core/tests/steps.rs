@@ -896,3 +896,96 @@ fn certificates_are_sent_when_they_change_and_to_each_router_that_comes() {
         "it has newer ones: {said:?}"
     );
 }
+
+#[test]
+fn a_release_phase_step_by_step() {
+    use hokku_core::desired::PhaseWish;
+    use hokku_model::{
+        DynoId,
+        dyno::Exit,
+        phase::{Claim, Step},
+    };
+    let mut n = Node::running(1, &[("web", 1)]);
+    let step = |name: &str| Step {
+        name: name.into(),
+        command: format!("run {name}"),
+    };
+    let mut two = release(2, &["web", "release"]);
+    two.phase = PhaseWish {
+        steps: vec![step("predeploy"), step("release")],
+        ..PhaseWish::default()
+    };
+    n.wish().candidate = Some(two);
+    assert_eq!(n.obey(), ["claim 0 v2"]);
+    assert_eq!(n.says(), [""; 0], "the store has not answered");
+    n.pass(10.0);
+    assert_eq!(n.says(), ["claim 0 v2"], "it may be lost");
+    let claim = |step: usize, dyno: u128| Claim {
+        version: 2,
+        step,
+        dyno: DynoId(dyno),
+        name: name(&format!("release.{dyno}")),
+    };
+    n.wish().claim = Some(claim(0, 100));
+    assert_eq!(n.obey(), ["run release.100 v2"]);
+    n.tell(Event::Running {
+        dyno: DynoId(100),
+        pid: 7,
+    });
+    assert_eq!(n.says(), [""; 0], "nothing is started beside it");
+    n.tell(Event::Exited {
+        dyno: DynoId(100),
+        exit: Exit::Code(0),
+    });
+    assert_eq!(n.obey(), ["conclude true"]);
+    assert_eq!(n.says(), [""; 0]);
+    n.wish().claim = None;
+    n.wish().candidate.as_mut().unwrap().phase.done = 1;
+    assert_eq!(n.obey(), ["claim 1 v2", "forget"], "the next one, at once");
+
+    // A newer release takes its place: its command is seen to its end first.
+    n.wish().claim = Some(claim(1, 101));
+    assert_eq!(n.obey(), ["run release.101 v2"]);
+    let mut three = release(3, &["web", "release"]);
+    three.phase.steps = vec![step("release")];
+    n.wish().candidate = Some(three);
+    assert_eq!(n.says(), [""; 0]);
+    n.pass(limits::RELEASE.as_secs_f64());
+    assert_eq!(n.obey(), ["stop release.101 v2"], "its time is over");
+    n.tell(Event::Exited {
+        dyno: DynoId(101),
+        exit: Exit::Code(0),
+    });
+    assert_eq!(n.obey(), ["conclude false"], "it was stopped");
+    n.wish().claim = None;
+    assert_eq!(n.obey(), ["claim 0 v3", "forget"]);
+
+    // One whose claim's release is gone before its dyno began never begins.
+    n.wish().claim = Some(Claim {
+        version: 3,
+        ..claim(0, 102)
+    });
+    n.wish().candidate = Some(release(4, &["web"]));
+    assert_eq!(
+        n.obey(),
+        ["conclude false", "start web.1 v4"],
+        "a release without a phase does not wait"
+    );
+
+    // A failure abandons.
+    n.wish().claim = None;
+    let mut five = release(5, &["web", "release"]);
+    five.phase.steps = vec![step("release")];
+    five.phase.failed = Some("ended (exit status 1) after 2 s".into());
+    n.wish().candidate = Some(five);
+    let said: Vec<_> = n.plan().actions;
+    let reason = said.iter().find_map(|(a, _)| match a {
+        Action::Abandon { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    assert_eq!(
+        reason.unwrap(),
+        "The release command of v5 ended (exit status 1) after 2 s. v1 stays as it is. See its output with \
+         `app releases:output v5 -a shop`; fix it and push again, or run it again with `app releases:retry -a shop`."
+    );
+}

@@ -63,6 +63,8 @@ pub struct Config {
     pub stop_grace: u64,
     /// Seconds that requests and WebSockets in flight have to end on a dyno that left the routes.
     pub drain_timeout: u64,
+    /// Seconds that a release command may take (Heroku: 3600).
+    pub release_timeout: u64,
     /// Builds.
     pub build: BuildConfig,
     /// Budgets in bytes for what may be deleted.
@@ -184,6 +186,7 @@ impl Default for Config {
             boot_timeout: 60,
             stop_grace: 30,
             drain_timeout: 30,
+            release_timeout: 3600,
             build: BuildConfig::default(),
             retain: Retain::default(),
             acme: AcmeConfig::default(),

@@ -351,6 +351,9 @@ pub struct RunDyno {
     /// Seconds after which it is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_live: Option<u64>,
+    /// hokku: id or number of the release to run in; the current one when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
 }
 
 /// A JSON scalar taken as text: the Heroku CLI sends `COLUMNS` as a number.
@@ -417,13 +420,44 @@ pub struct Release {
     /// hokku: why a failed release failed.
     #[serde(default)]
     pub failure: String,
+    /// hokku: has it a release phase, whose output `output_stream_url` is?
+    #[serde(default)]
+    pub release_command: bool,
 }
 
 /// `POST /apps/:app/releases`: a new release that repeats this one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rollback {
     /// Id or number of the release to go back to.
-    pub release: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Instead of it: the id of the slug of a release that failed, which is to be tried again. Heroku's CLI retries so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
+    /// hokku: serve without its release phase.
+    #[serde(default)]
+    pub skip_release_phase: bool,
+}
+
+/// hokku: `POST /hokku/apps/:app/releases/retry`: a new release that repeats one that failed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Id or number of the failed release; the newest release when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Serve without its release phase.
+    #[serde(default)]
+    pub skip_release_phase: bool,
+}
+
+/// hokku: `PATCH /hokku/apps/:app/config-vars`: as the Platform API's, with what is asked besides.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfigChange {
+    /// What to set; null for what is to be removed.
+    pub vars: ConfigPatch,
+    /// Serve without the release phase.
+    #[serde(default)]
+    pub skip_release_phase: bool,
 }
 
 /// `GET /apps/:app/builds`

@@ -1,6 +1,8 @@
 //! An app: the unit a team pushes, configures and scales.
 
-use crate::{AppId, AppName, Micros, ProcessType, fence::Fence, limits::TypeLimits, said::Said};
+use crate::{
+    AppId, AppName, Micros, ProcessType, fence::Fence, limits::TypeLimits, phase::Claim, said::Said,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -47,6 +49,9 @@ pub struct App {
     /// Process types whose number of dynos follows their load.
     #[serde(default)]
     pub autoscale: BTreeMap<ProcessType, crate::autoscale::Plan>,
+    /// The command of a release phase that may run now; no other one of the app may.
+    #[serde(default)]
+    pub phase: Option<Claim>,
     /// When the app was made.
     pub created_at: Micros,
     /// When anything of this record last changed.

@@ -13,6 +13,12 @@ pub struct AppJson {
     /// How each process type is cared for; one that is not there gets [`Care::default`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub care: BTreeMap<ProcessType, Care>,
+    /// `scripts.dokku.predeploy` or `scripts.predeploy`: a line for the shell, before each release serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predeploy: Option<String>,
+    /// `scripts.postdeploy`: a line for the shell, once, with the first deploy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postdeploy: Option<String>,
 }
 
 impl AppJson {

@@ -112,6 +112,9 @@ pub struct TypeLimits {
     /// Replace a dyno, with care, that is above its soft limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_restart: Option<bool>,
+    /// How many may run at once; only of `run`, the one-off dynos that people start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
 }
 
 /// What holds for a dyno: its type's own limits over those of the size.
@@ -191,6 +194,7 @@ impl TypeLimits {
         take(&mut self.files, &change.files);
         take(&mut self.disk, &change.disk);
         take(&mut self.memory_restart, &change.memory_restart);
+        take(&mut self.concurrency, &change.concurrency);
     }
 
     /// Forgets the limit of this name, as the command line names it.
@@ -208,6 +212,7 @@ impl TypeLimits {
             "pids" => self.pids = None,
             "files" => self.files = None,
             "disk" => self.disk = None,
+            "concurrency" => self.concurrency = None,
             _ => {
                 return Err(format!(
                     "There is no limit {name:?}. The limits are: {}.",
@@ -295,12 +300,21 @@ impl TypeLimits {
             MIB,
             MIB << 20,
             "The disk limit is out of range: give 1M to 1024G.",
+        )?;
+        range(
+            self.concurrency,
+            1,
+            MOST_RUNS,
+            "The number of one-off dynos at once is out of range: give 1 to 1000.",
         )
     }
 }
 
+/// The most one-off dynos that an app may be allowed to run at once.
+pub const MOST_RUNS: u32 = 1000;
+
 /// The limits, as the command line names them.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "size",
     "memory",
     "memory-soft",
@@ -310,6 +324,7 @@ pub const NAMES: [&str; 9] = [
     "pids",
     "files",
     "disk",
+    "concurrency",
 ];
 
 /// Reads `900M`, `2G`, `1.5g`, `512MB`, `1GiB`, `1048576`. Units are powers of 1024, as on Heroku.

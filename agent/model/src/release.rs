@@ -1,6 +1,8 @@
 //! Releases and builds: immutable records; "current" is one pointer in the app.
 
-use crate::{AppId, BuildId, Micros, ProcessType, ReleaseId, health::AppJson, said::Said};
+use crate::{
+    AppId, BuildId, Micros, ProcessType, ReleaseId, health::AppJson, phase::Step, said::Said,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -104,6 +106,9 @@ pub struct Release {
     pub created_at: Micros,
     /// The one field that changes: pending → succeeded or failed.
     pub status: ReleaseStatus,
+    /// What runs before anything switches to it, in order.
+    #[serde(default)]
+    pub phase: Vec<Step>,
     /// Why it was abandoned, in words for the pusher; empty otherwise.
     #[serde(default)]
     pub failure: String,

@@ -96,8 +96,10 @@ pub enum Output {
         /// Bytes before rotation.
         max_bytes: u64,
     },
-    /// Bytes go to whoever is attached to `ctl.sock`; the process waits (pipes full) while nobody reads. The
+    /// Bytes go to whoever is attached to `ctl.sock`; the process waits (pipes full) while they do not read. The
     /// process is started when the first client attaches, or ends with SIGHUP a minute later. Stdin comes from there too.
+    /// When the connection is lost (without [`Frame::HangUp`]), the newest output is kept for the next one that attaches,
+    /// up to a bound; after an hour without one comes SIGHUP.
     Attached {
         /// Rows and columns of the terminal; `None` for three plain pipes.
         pty: Option<(u16, u16)>,
@@ -157,6 +159,9 @@ pub enum Frame {
     Signal(i32),
     /// Client to shim: kill everything inside now.
     Kill,
+    /// Client to shim: whoever was attached by this connection is gone for good. The process gets SIGHUP, as when a
+    /// terminal is closed. A connection that ends without it was lost, and somebody may attach again.
+    HangUp,
     /// Client to shim: which TCP ports do processes inside listen on?
     AskListening,
     /// Shim to client: the answer, as `(port, any address or only loopback)` pairs in JSON.
@@ -180,6 +185,7 @@ impl Frame {
             Frame::Resize(r, c) => (5, [r.to_be_bytes(), c.to_be_bytes()].concat()),
             Frame::Signal(n) => (6, n.to_be_bytes().to_vec()),
             Frame::Kill => (7, vec![]),
+            Frame::HangUp => (30, vec![]),
             Frame::AskListening => (8, vec![]),
             Frame::Listening(ports) => (9, ports.iter().flat_map(|p| p.to_be_bytes()).collect()),
             Frame::Exited(e) => {
@@ -237,6 +243,7 @@ impl Frame {
             ),
             (6, 4) => Frame::Signal(int(&p)?),
             (7, 0) => Frame::Kill,
+            (30, 0) => Frame::HangUp,
             (8, 0) => Frame::AskListening,
             (9, n) if n % 2 == 0 => Frame::Listening(
                 p.chunks(2)
@@ -269,6 +276,7 @@ mod tests {
             Frame::Resize(24, 80),
             Frame::Signal(15),
             Frame::Kill,
+            Frame::HangUp,
             Frame::AskListening,
             Frame::Listening(vec![80, 5000]),
             Frame::Exited(Exit::Code(3)),

@@ -31,6 +31,9 @@ use std::{
 /// From SIGHUP, because the attached client is gone, to SIGKILL: Heroku's grace for every stop.
 const HANGUP_GRACE: Duration = Duration::from_secs(30);
 
+/// From the loss of the connection to the attached client to SIGHUP: so long somebody may attach again.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
 /// How long a dyno to attach to waits for its first client.
 const AWAIT_CLIENT: Duration = Duration::from_secs(60);
 
@@ -100,6 +103,7 @@ pub fn resident(
             .seconds
             .map(|s| Instant::now() + Duration::from_secs(s)),
         hangup: None,
+        abandoned: None,
     };
     match spec.output {
         Output::Log { .. } => shim.start()?,
@@ -168,6 +172,8 @@ struct Shim {
     limit: Option<Instant>,
     /// The process gets SIGKILL then, because nobody is attached; before the start, the dyno ends.
     hangup: Option<Instant>,
+    /// The process gets SIGHUP then, because the connection to the attached client was lost and nobody came back.
+    abandoned: Option<Instant>,
 }
 
 /// What a polled descriptor is.
@@ -230,6 +236,7 @@ impl Shim {
             self.program = None;
             self.limit = None;
             self.hangup = None;
+            self.abandoned = None;
             let children = self.main.is_some();
             self.state = State::Ending {
                 exit,
@@ -336,16 +343,26 @@ impl Shim {
             State::Ending { since, .. } => Some(since + self.patience()),
             _ => None,
         };
-        [self.limit, self.hangup, self.sink.due(), vanish]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.limit,
+            self.hangup,
+            self.abandoned,
+            self.sink.due(),
+            vanish,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn deadlines(&mut self) {
         let now = Instant::now();
         if self.limit.is_some_and(|t| t <= now) {
             self.kill();
+        }
+        if self.abandoned.is_some_and(|t| t <= now) {
+            self.abandoned = None;
+            self.hang_up();
         }
         if self.hangup.is_some_and(|t| t <= now) {
             self.hangup = None;
@@ -456,6 +473,12 @@ impl Shim {
             Frame::Attach => self.attach(id),
             Frame::Signal(n) => self.signal(n),
             Frame::Kill => self.kill(),
+            Frame::HangUp => {
+                let attached = matches!(&self.sink, Sink::Attached(a) if a.client == Some(id));
+                if attached {
+                    self.hang_up();
+                }
+            }
             Frame::AskListening => {
                 let ports = self.inside.listening();
                 if let Some(c) = self.clients.get(id) {
@@ -474,7 +497,11 @@ impl Shim {
         };
         a.client = Some(id);
         a.restart();
+        if let Some(c) = self.clients.get(id) {
+            a.hand_over(c);
+        }
         self.hangup = None;
+        self.abandoned = None;
         if self.state == State::Waiting
             && let Err(e) = self.start()
         {
@@ -504,28 +531,38 @@ impl Shim {
         self.feed();
     }
 
-    /// Sends what waits, and lets go of clients that are gone. When it was the attached one, nobody reads the output
-    /// any more: SIGHUP, and later SIGKILL.
+    /// Nobody will read the output any more: SIGHUP, and later SIGKILL.
+    fn hang_up(&mut self) {
+        if let Sink::Attached(a) = &mut self.sink {
+            a.let_go();
+        }
+        if self.state == State::Running {
+            self.inside.signal(libc::SIGHUP);
+            self.hangup = Some(Instant::now() + HANGUP_GRACE);
+        }
+    }
+
+    /// Sends what waits, and lets go of clients that are gone. The attached one may come back: its connection ended
+    /// without a word, as when the agent is killed.
     fn sweep_clients(&mut self) {
         for c in &mut self.clients.all {
             if c.unread() > 0 && !c.gone {
                 c.send();
             }
         }
-        let attached = match &mut self.sink {
-            Sink::Attached(a) => &mut a.client,
-            Sink::Log { .. } => &mut None,
+        let attached = match &self.sink {
+            Sink::Attached(a) => a.client,
+            Sink::Log { .. } => None,
         };
-        let mut hung_up = false;
+        let mut lost = false;
         self.clients.all.retain(|c| {
-            hung_up |= c.gone && *attached == Some(c.id);
+            lost |= c.gone && attached == Some(c.id);
             !c.gone
         });
-        if hung_up {
-            *attached = None;
+        if lost && let Sink::Attached(a) = &mut self.sink {
+            a.keep();
             if self.state == State::Running {
-                self.inside.signal(libc::SIGHUP);
-                self.hangup = Some(Instant::now() + HANGUP_GRACE);
+                self.abandoned = Some(Instant::now() + ABANDONED);
             }
         }
     }

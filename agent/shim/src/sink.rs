@@ -2,7 +2,7 @@
 
 use crate::{
     call,
-    clients::Clients,
+    clients::{Client, Clients},
     lines::Lines,
     log::Log,
     stdio::{self, Ours},
@@ -12,6 +12,9 @@ use std::{collections::VecDeque, os::fd::OwnedFd, time::Instant};
 
 /// While more input than this waits for the process, none is read from the client.
 const MOST_INPUT: usize = 64 * 1024;
+
+/// Bytes of output kept while nobody is attached; older ones are dropped, and counted.
+const MOST_KEPT: usize = 256 * 1024;
 
 /// The other side of the process's streams.
 pub enum Sink {
@@ -37,6 +40,29 @@ pub struct Attached {
     /// No more input comes after what waits.
     ended: bool,
     last: Option<u8>,
+    /// The connection was lost: output is kept for the next client.
+    keeps: bool,
+    kept: Kept,
+}
+
+/// The newest output, with what was standard error.
+#[derive(Default)]
+struct Kept {
+    parts: VecDeque<(bool, Vec<u8>)>,
+    bytes: usize,
+    dropped: u64,
+}
+
+impl Kept {
+    fn push(&mut self, bytes: &[u8], error: bool) {
+        self.bytes += bytes.len();
+        self.parts.push_back((error, bytes.to_vec()));
+        while self.bytes > MOST_KEPT && self.parts.len() > 1 {
+            let oldest = self.parts.pop_front().map_or(0, |(_, b)| b.len());
+            self.bytes -= oldest;
+            self.dropped += oldest as u64;
+        }
+    }
 }
 
 impl Sink {
@@ -83,6 +109,8 @@ impl Sink {
             Sink::Attached(a) => {
                 if let Some(c) = a.client.and_then(|c| clients.get(c)) {
                     c.give(bytes, error);
+                } else if a.keeps {
+                    a.kept.push(bytes, error);
                 }
             }
         }
@@ -159,6 +187,39 @@ impl Attached {
     /// A new client begins with fresh input.
     pub fn restart(&mut self) {
         self.ended = false;
+    }
+
+    /// The connection was lost, and somebody may come back.
+    pub fn keep(&mut self) {
+        self.client = None;
+        self.keeps = true;
+    }
+
+    /// Nobody will come back: what is written from now on is thrown away.
+    pub fn let_go(&mut self) {
+        self.client = None;
+        self.keeps = false;
+        self.kept = Kept::default();
+    }
+
+    /// Gives a new client what was kept, and says what was not.
+    pub fn hand_over(&mut self, to: &mut Client) {
+        self.keeps = false;
+        let kept = std::mem::take(&mut self.kept);
+        if kept.dropped > 0 {
+            let (error, end) = match self.terminal {
+                Some(_) => (false, "\r\n"),
+                None => (true, "\n"),
+            };
+            let text = format!(
+                "hokku: {} bytes of output from while nobody was attached were dropped{end}",
+                kept.dropped
+            );
+            to.give(text.as_bytes(), error);
+        }
+        for (error, bytes) in kept.parts {
+            to.give(&bytes, error);
+        }
     }
 
     /// May input be read from the client?

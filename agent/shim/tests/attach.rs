@@ -7,7 +7,7 @@ use std::{
     io::Write,
     time::{Duration, Instant},
 };
-use support::{Bench, alive, processes, until, ways};
+use support::{Bench, Dyno, Way, alive, processes, until, ways};
 
 #[test]
 fn nothing_runs_before_somebody_attaches() {
@@ -192,9 +192,97 @@ fn a_client_that_hangs_up_is_told_to_the_process() {
             let mut c = d.connect();
             c.send(Frame::Attach);
             c.expect("ready");
+            c.send(Frame::HangUp);
             drop(c);
             assert_eq!(d.exit(), Exit::Code(5), "{way:?} {pty:?}");
         }
+    }
+}
+
+#[test]
+fn a_hang_up_counts_only_from_the_client_that_is_attached() {
+    for way in ways() {
+        let b = Bench::attached(way, "trap 'exit 5' HUP; echo ready; read x; exit 6", None);
+        let d = b.start().unwrap();
+        let (mut one, mut two) = (d.connect(), d.connect());
+        one.send(Frame::Attach);
+        one.expect("ready");
+        two.send(Frame::Attach);
+        two.send(Frame::AskListening);
+        assert_eq!(two.next(), Some(Frame::Listening(vec![])));
+        one.send(Frame::HangUp);
+        one.send(Frame::AskListening);
+        assert_eq!(one.next(), Some(Frame::Listening(vec![])));
+        two.send(Frame::Stdin(b"\n".to_vec()));
+        assert_eq!(two.finish().2, Exit::Code(6), "{way:?}");
+    }
+}
+
+/// Writes when it is told to by SIGUSR1, after its client was lost, and says so by a process that sleeps for `mark`.
+fn loses_its_client(way: Way, script: &str, pty: Option<(u16, u16)>, mark: &str) -> (Bench, Dyno) {
+    let (head, tail) = mark.split_at(2);
+    let begin =
+        "trap 'go=1' USR1; echo ready; while [ -z \"$go\" ]; do sleep 0.01; done 2>/dev/null";
+    let end =
+        format!("(trap '' USR1; exec sleep $(({head}+0)){tail}) & read x; echo got $x; exit 7");
+    let b = Bench::attached(way, &format!("{begin}; {script}; {end}"), pty);
+    let d = b.start().unwrap();
+    let mut c = d.connect();
+    c.send(Frame::Attach);
+    c.expect("ready");
+    drop(c);
+    // what is answered after the loss was seen
+    let mut other = d.connect();
+    other.send(Frame::AskListening);
+    assert_eq!(other.next(), Some(Frame::Listening(vec![])));
+    other.send(Frame::Signal(libc::SIGUSR1));
+    until("it has written", || !processes(mark).is_empty());
+    (b, d)
+}
+
+#[test]
+fn after_a_lost_connection_another_client_gets_what_was_written_meanwhile() {
+    for way in ways() {
+        for (n, pty) in [None, Some((24, 80))].into_iter().enumerate() {
+            let mark = format!("42{}{n}", std::process::id());
+            let (_b, d) = loses_its_client(way, "seq 1 1000; echo e >&2", pty, &mark);
+            let mut c = d.connect();
+            c.send(Frame::Attach);
+            c.send(Frame::Stdin(b"x\n".to_vec()));
+            let (out, err, exit) = c.finish();
+            let out = String::from_utf8(out).unwrap();
+            assert!(
+                out.starts_with("1\n") || out.starts_with("1\r\n"),
+                "{way:?} {pty:?}: {out}"
+            );
+            assert!(out.contains("1000") && out.contains("got x"), "{out}");
+            assert_eq!(err, if pty.is_some() { &b""[..] } else { b"e\n" });
+            assert_eq!(exit, Exit::Code(7), "{way:?} {pty:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_while_nobody_is_attached_is_bounded_and_the_rest_is_counted() {
+    for way in ways() {
+        let mark = format!("42{}8", std::process::id());
+        let script = "head -c 3000000 /dev/zero; echo end";
+        let (_b, d) = loses_its_client(way, script, None, &mark);
+        let mut c = d.connect();
+        c.send(Frame::Attach);
+        c.send(Frame::StdinEof);
+        let (out, err, _) = c.finish();
+        let end = b"end\ngot\n";
+        assert!(
+            out.len() <= 256 * 1024 + 100 && out.ends_with(end),
+            "{way:?}: {}",
+            out.len()
+        );
+        let err = String::from_utf8(err).unwrap();
+        assert!(
+            err.contains("bytes of output from while nobody was attached were dropped"),
+            "{err}"
+        );
     }
 }
 

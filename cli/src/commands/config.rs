@@ -109,6 +109,9 @@ pub struct Set {
     /// NAME=value, NAME=@file or NAME=- for stdin
     #[arg(required = true, value_name = "NAME=VALUE")]
     pairs: Vec<String>,
+    /// Serve without running the release phase
+    #[arg(long)]
+    skip_release_phase: bool,
     /// Print the names and values set as JSON
     #[arg(short, long)]
     json: bool,
@@ -119,7 +122,7 @@ impl Set {
     pub fn run(self, cx: &Context) -> Result<()> {
         let (app, client) = cx.app()?;
         let patch = read_pairs(&self.pairs, &mut std::io::stdin())?;
-        let after = change(client, &app, "Setting", &patch)?;
+        let after = change(client, &app, "Setting", &patch, self.skip_release_phase)?;
         let set: BTreeMap<&String, &String> = after
             .iter()
             .filter(|(k, _)| patch.contains_key(*k))
@@ -140,6 +143,9 @@ pub struct Unset {
     /// The names
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
+    /// Serve without running the release phase
+    #[arg(long)]
+    skip_release_phase: bool,
 }
 
 impl Unset {
@@ -147,7 +153,7 @@ impl Unset {
     pub fn run(self, cx: &Context) -> Result<()> {
         let (app, client) = cx.app()?;
         let patch: api::ConfigPatch = self.names.into_iter().map(|n| (n, None)).collect();
-        change(client, &app, "Unsetting", &patch).map(|_| ())
+        change(client, &app, "Unsetting", &patch, self.skip_release_phase).map(|_| ())
     }
 }
 
@@ -156,6 +162,7 @@ fn change(
     app: &str,
     doing: &str,
     patch: &api::ConfigPatch,
+    skip_release_phase: bool,
 ) -> Result<api::ConfigVars> {
     let paint = Paint::stderr();
     let names: Vec<String> = patch.keys().map(|k| paint.bold(k)).collect();
@@ -164,12 +171,24 @@ fn change(
         names.join(", "),
         paint.app(app)
     ));
-    let after: api::ConfigVars =
-        client.send(Method::PATCH, &["apps", app, "config-vars"], patch)?;
+    let after: api::ConfigVars = match skip_release_phase {
+        false => client.send(Method::PATCH, &["apps", app, "config-vars"], patch)?,
+        true => {
+            let change = api::ConfigChange {
+                vars: patch.clone(),
+                skip_release_phase,
+            };
+            let path = ["hokku", "apps", app, "config-vars"];
+            client.send(Method::PATCH, &path, &change)?
+        }
+    };
     match super::releases::newest(client, app)? {
         Some(mut release) => {
             // Somebody else's change that overtakes this one carries it along.
             let release = loop {
+                if release.status == "pending" {
+                    super::releases::follow_phase(client, &release)?;
+                }
                 let version = release.version;
                 match super::releases::settled(client, app, release) {
                     Ok(settled) => break settled,

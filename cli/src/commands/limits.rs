@@ -64,11 +64,15 @@ fn table(limits: &[Limits]) -> Vec<Vec<String>> {
         "Disk",
     ];
     let head = head.map(str::to_owned).to_vec();
+    // Only one-off dynos can have it.
+    let counted = limits.iter().any(|l| l.set.concurrency.is_some());
+    let mut head = head;
+    head.extend(counted.then(|| "At once".to_owned()));
     let rows = limits.iter().map(|l| {
         let q = &l.quota;
         let size = l.set.size.as_deref().and_then(Size::named);
         let or_dash = |t: Option<String>| t.unwrap_or_else(|| "-".into());
-        vec![
+        let mut row = vec![
             l.r#type.clone(),
             or_dash(size.map(|s| s.shown.to_owned())),
             memory(q),
@@ -77,7 +81,9 @@ fn table(limits: &[Limits]) -> Vec<Vec<String>> {
             or_dash(q.pids.map(|n| n.to_string())),
             or_dash(q.files.map(|n| n.to_string())),
             or_dash(q.disk.map(spell_bytes)),
-        ]
+        ];
+        row.extend(counted.then(|| or_dash(l.set.concurrency.map(|n| n.to_string()))));
+        row
     });
     std::iter::once(head).chain(rows).collect()
 }
@@ -101,6 +107,7 @@ fn memory(q: &Quota) -> String {
 #[command(after_help = "Example:
   $ app limits:set web --memory 900M --cpu 1.5
   $ app limits:set worker --size standard-2x --disk 2G
+  $ app limits:set run --concurrency 5
   $ app limits:set web --memory 1G --memory-soft 800M --memory-restart")]
 pub struct Set {
     /// The process type; run for one-off dynos
@@ -133,6 +140,9 @@ pub struct Set {
     /// The most bytes that a dyno may write to /app and /tmp, such as 2G
     #[arg(long, value_parser = parse_bytes, value_name = "BYTES")]
     disk: Option<u64>,
+    /// How many one-off dynos people may run at once; only for the type run
+    #[arg(long, value_name = "NUMBER")]
+    concurrency: Option<u32>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -151,6 +161,7 @@ impl Set {
             files: self.files,
             disk: self.disk,
             memory_restart: self.memory_restart,
+            concurrency: self.concurrency,
         };
         if set.is_empty() {
             return Err(Fail::usage(

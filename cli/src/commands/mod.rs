@@ -28,4 +28,5 @@ pub mod releases;
 pub mod remotes;
 pub mod routing;
 pub mod run;
+pub mod runs;
 pub mod status;

@@ -101,6 +101,12 @@ fn superseded(r: &api::Release) -> bool {
     r.failure.starts_with("superseded by ")
 }
 
+/// Was it its release phase that failed, and not its dynos?
+fn command_failed(r: &api::Release) -> bool {
+    let of = format!(" command of v{} ", r.version);
+    r.release_command && r.failure.starts_with("The ") && r.failure.contains(&of)
+}
+
 fn listing(list: &[api::Release], paint: Paint, ago: impl Fn(&str) -> String) -> String {
     let rows: Vec<Vec<String>> = list
         .iter()
@@ -108,6 +114,12 @@ fn listing(list: &[api::Release], paint: Paint, ago: impl Fn(&str) -> String) ->
             let what = match r.status.as_str() {
                 "succeeded" | "" => r.description.clone(),
                 _ if superseded(r) => format!("{} ({})", r.description, r.failure),
+                "pending" if r.release_command => {
+                    format!("{} (release command executing)", r.description)
+                }
+                "failed" if command_failed(r) => {
+                    format!("{} (release command failed)", r.description)
+                }
                 status => format!("{} ({status})", r.description),
             };
             vec![
@@ -239,6 +251,9 @@ pub struct Rollback {
     /// Do not wait until the app runs it
     #[arg(long)]
     no_wait: bool,
+    /// Serve without running its release phase
+    #[arg(long)]
+    skip_release_phase: bool,
     /// Print the new release as JSON
     #[arg(short, long)]
     json: bool,
@@ -269,7 +284,9 @@ impl Rollback {
             target.version
         ));
         let wanted = api::Rollback {
-            release: target.id.clone(),
+            release: Some(target.id.clone()),
+            slug: None,
+            skip_release_phase: self.skip_release_phase,
         };
         let release: api::Release =
             client.send(Method::POST, &["apps", &app, "releases"], &wanted)?;
@@ -294,15 +311,76 @@ impl Rollback {
     }
 }
 
+/// Run the last release that failed again, with its code and config vars
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  $ app releases:retry\n  $ app releases:retry v12 --skip-release-phase"
+)]
+pub struct Retry {
+    /// The release that failed [default: the newest]
+    release: Option<String>,
+    /// Do not wait until the app runs it
+    #[arg(long)]
+    no_wait: bool,
+    /// Serve without running its release phase
+    #[arg(long)]
+    skip_release_phase: bool,
+    /// Print the new release as JSON
+    #[arg(short, long)]
+    json: bool,
+}
+
+impl Retry {
+    /// Makes the release and waits until it serves or has failed.
+    pub fn run(self, cx: &Context) -> Result<()> {
+        let (app, client) = cx.app()?;
+        let failed = one(client, &app, self.release.as_deref())?;
+        let paint = Paint::stderr();
+        let progress = Progress::start(format!(
+            "Retrying v{} on {}",
+            failed.version,
+            paint.app(&app)
+        ));
+        let wanted = api::Retry {
+            release: Some(failed.id),
+            skip_release_phase: self.skip_release_phase,
+        };
+        let path = ["hokku", "apps", &app, "releases", "retry"];
+        let release: api::Release = client.send(Method::POST, &path, &wanted)?;
+        progress.done_with(&format!("v{}", release.version));
+        let release = match self.no_wait {
+            true => release,
+            false => watch(client, &app, release)?,
+        };
+        match self.json {
+            true => output::json(&release),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Shows the output of a release phase that runs; where there is none, nothing.
+///
+/// # Errors
+/// As [`Client::copy_text`].
+pub fn follow_phase(client: &Client, release: &api::Release) -> Result<()> {
+    if let Some(address) = release
+        .output_stream_url
+        .as_ref()
+        .filter(|_| release.release_command)
+    {
+        output::note("Running release command...");
+        client.copy_text(address)?;
+    }
+    Ok(())
+}
+
 /// Shows the release command's output and waits until the release serves.
 fn watch(client: &Client, app: &str, release: api::Release) -> Result<api::Release> {
     if release.status != "pending" {
         return finished(release);
     }
-    if let Some(address) = &release.output_stream_url {
-        output::note("Running release command...");
-        client.copy_text(address)?;
-    }
+    follow_phase(client, &release)?;
     let progress = Progress::start(format!("Waiting until v{} serves", release.version));
     let release = settled(client, app, release)?;
     if release.status == "pending" {

@@ -20,9 +20,15 @@ pub struct Options {
     /// More environment: NAME=value, several divided by ';'
     #[arg(short, long, value_name = "A=1;B=2")]
     env: Vec<String>,
-    /// The dyno's size
+    /// The dyno's size, such as standard-2x: memory, CPU weight and processes
     #[arg(short, long)]
     size: Option<String>,
+    /// Run in this release, with its code and config vars, such as v12 [default: the current one]
+    #[arg(long, value_name = "RELEASE")]
+    release: Option<String>,
+    /// Stop it after so long, such as 90s, 10m or 2h
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    timeout: Option<u64>,
     /// The process type the dyno is named after [default: run]
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -44,6 +50,8 @@ pub struct Options {
   $ app run -- python -c 'print(\"a b\")'           arguments travel as they are
   $ app run 'echo $HOME; ls | wc -l'              one argument is a line for the shell there
   $ app run -- pg_dump -Fc > latest.dump          bytes are left alone when this is no terminal
+  $ app run --detach --timeout 2h -- ./import.sh   its log later: app run:logs
+  $ app run --release v12 --size standard-2x bash  in an older release, in a larger dyno
 
 The exit status is the command's. -a NAME and -r NAME may also stand at the very end;
 after -- everything belongs to the command."
@@ -146,7 +154,7 @@ impl Detached {
         }
         if !self.json {
             output::note(&format!(
-                "Run app logs --app {app} --dyno-name {} to view the output.",
+                "Run app run:logs {} --app {app} to view the output.",
                 dyno.name
             ));
         }
@@ -186,8 +194,28 @@ fn request(options: &Options, tail: Vec<OsString>) -> Result<api::RunDyno> {
         env: environment(&options.env)?,
         size: options.size.clone(),
         r#type: options.kind.clone(),
+        release: options.release.clone(),
+        time_to_live: options.timeout,
         ..api::RunDyno::default()
     })
+}
+
+/// Reads `90`, `90s`, `10m`, `2h`, `1d`: a number of seconds.
+fn seconds(text: &str) -> std::result::Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(24 * 3600),
+        _ => None,
+    };
+    let plain = digits.bytes().all(|b| b.is_ascii_digit());
+    let number: Option<u64> = digits.parse().ok().filter(|n| plain && *n > 0);
+    number
+        .zip(unit)
+        .and_then(|(n, unit)| n.checked_mul(unit))
+        .ok_or_else(|| "expected a time such as 90s, 10m or 2h".to_owned())
 }
 
 /// Reads `A=1;B=2`, as often as it is given.
@@ -221,6 +249,8 @@ mod tests {
             env: Vec::new(),
             size: None,
             kind: None,
+            release: None,
+            timeout: None,
             no_launcher: false,
             no_notify: false,
         };
@@ -242,6 +272,8 @@ mod tests {
             env: Vec::new(),
             size: None,
             kind: None,
+            release: None,
+            timeout: None,
             no_launcher: false,
             no_notify: false,
         };
@@ -251,6 +283,31 @@ mod tests {
                 .text
                 .contains("UTF-8")
         );
+    }
+
+    #[test]
+    fn times() {
+        for (text, meant) in [
+            ("90", 90),
+            ("90s", 90),
+            ("10m", 600),
+            ("2h", 7200),
+            ("1d", 86_400),
+        ] {
+            assert_eq!(seconds(text), Ok(meant), "{text}");
+        }
+        for bad in [
+            "",
+            "0",
+            "s",
+            "1w",
+            "-1",
+            "1.5h",
+            "+3",
+            "99999999999999999999d",
+        ] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

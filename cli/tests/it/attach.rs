@@ -302,7 +302,8 @@ fn a_lost_connection_is_said() {
     let (status, stdout, stderr) = run(&mut p.run(&["break"]));
     assert_eq!((status, stdout.as_str()), (1, "half"));
     assert!(
-        stderr.contains("The connection to run.7 was lost") && stderr.contains("app ps"),
+        stderr.contains("The connection to run.7 was lost")
+            && stderr.contains("app run:attach run.7"),
         "{stderr}"
     );
 }

@@ -27,6 +27,7 @@ mod limits;
 mod logs;
 mod never_down;
 mod push;
+mod release_phase;
 mod rollback;
 mod router;
 mod routing_rules;

@@ -7,6 +7,7 @@
 //! Where its tests are: `tests/steps.rs`, `tests/properties.rs`, `tests/simulation/`.
 
 mod health;
+mod phase;
 mod router;
 
 use crate::{
@@ -86,6 +87,18 @@ impl Observed {
                 let again = now.plus(limits::END_AGAIN);
                 let version = *version;
                 self.ending.insert(*app, Ending { version, again });
+                vec![]
+            }
+            Event::ClaimOrdered { app, version, step } => {
+                self.claim_ordered(*app, *version, *step, now);
+                vec![]
+            }
+            Event::ConcludeOrdered { app, dyno, outcome } => {
+                self.conclude_ordered(*app, *dyno, outcome, now);
+                vec![]
+            }
+            Event::Forgotten { dyno } => {
+                self.ended.remove(dyno);
                 vec![]
             }
             Event::EndFailed { app, version } => {
@@ -198,6 +211,7 @@ impl Observed {
             &d.record,
             format!("Error R99 (Platform error) -> The dyno could not be started: {error}"),
         )];
+        self.release_ended(&d, Err(format!("could not be started: {error}")));
         if d.stays() && !d.record.oneoff {
             self.crashed(
                 &d.record,
@@ -214,6 +228,7 @@ impl Observed {
         let Some(d) = self.forget(id) else {
             return vec![];
         };
+        self.release_ended(&d, phase::outcome(&d, exit, self.waits.release, now));
         let mut notes = vec![];
         match exit {
             Exit::Memory(_) => notes.push(note(&d.record, memory::r15())),

@@ -1,4 +1,4 @@
-//! `app.json`: the health checks and quantities of a release.
+//! `app.json`: the health checks, quantities and deploy scripts of a release.
 //!
 //! The file is Heroku's (Dev Center "app.json Schema"); `healthchecks` is Dokku's (its documentation, "Zero Downtime
 //! Deploys"), with `port` meaning `$PORT` when it is not said, and `formation.<type>` has `stopSignal` and `stopTimeout`
@@ -63,6 +63,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Vec<String>> {
     if let Some(file) = reader.object(NAME, &file) {
         reader.formation(file, &mut app);
         reader.healthchecks(file, &mut app);
+        reader.scripts(file, &mut app);
     }
     match reader.faults[..] {
         [] => Ok(Parsed {
@@ -172,6 +173,33 @@ impl Reader {
                 let care = app.care.entry(kind).or_default();
                 (care.stop_signal, care.grace_ms) = (signal, grace);
             }
+        }
+    }
+
+    /// `scripts.postdeploy` is Heroku's (a line, or an object with `command`), `scripts.dokku.predeploy` Dokku's.
+    fn scripts(&mut self, file: &Map<String, Value>, app: &mut AppJson) {
+        let Some(scripts) = file.get("scripts").and_then(|v| self.object("scripts", v)) else {
+            return;
+        };
+        app.postdeploy = match scripts.get("postdeploy") {
+            Some(Value::Object(o)) => self.text(o, "scripts.postdeploy", "command"),
+            _ => self.text(scripts, "scripts", "postdeploy"),
+        };
+        app.predeploy = self.text(scripts, "scripts", "predeploy");
+        let Some(dokku) = scripts
+            .get("dokku")
+            .and_then(|v| self.object("scripts.dokku", v))
+        else {
+            return;
+        };
+        if let Some(line) = self.text(dokku, "scripts.dokku", "predeploy") {
+            app.predeploy = Some(line);
+        }
+        if dokku.contains_key("postdeploy") {
+            self.warnings.push(
+                "scripts.dokku.postdeploy is left out: nothing runs after a release serves. Use predeploy, or the Procfile's release command."
+                    .into(),
+            );
         }
     }
 

@@ -284,3 +284,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn deploy_scripts_as_heroku_and_dokku_write_them() {
+    let said = |v: Value| {
+        let parsed = read(&json!({ "scripts": v })).unwrap();
+        (
+            parsed.app.predeploy,
+            parsed.app.postdeploy,
+            parsed.warnings.len(),
+        )
+    };
+    let some = |s: &str| Some(s.to_owned());
+    assert_eq!(said(json!({"postdeploy": "seed"})), (None, some("seed"), 0));
+    let object =
+        json!({"postdeploy": {"command": "seed", "size": "standard-2x"}, "pr-predestroy": "x"});
+    assert_eq!(said(object), (None, some("seed"), 0));
+    assert_eq!(said(json!({"predeploy": "a"})), (some("a"), None, 0));
+    let dokku = json!({"predeploy": "a", "dokku": {"predeploy": "b", "postdeploy": "c"}});
+    assert_eq!(said(dokku), (some("b"), None, 1));
+    let wrong = read(&json!({"scripts": {"dokku": {"predeploy": ["a"]}}})).unwrap_err();
+    assert_eq!(
+        wrong,
+        ["scripts.dokku.predeploy has to be text, not a list."]
+    );
+}

@@ -17,6 +17,7 @@ mod certs;
 mod crew;
 pub mod explain;
 mod health;
+mod phase;
 mod restart;
 mod rollout;
 mod route;
@@ -45,11 +46,13 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Micros) -> Plan {
     }
     let crews = muster(desired, observed, now);
     for crew in &crews {
+        phase::carry_on(crew, observed, &mut draft);
         rollout::steer(crew, observed, &mut draft);
         scale::fill(crew, &mut draft);
         health::cure(crew, observed, &mut draft);
         stop::retire(crew, observed, &mut draft);
     }
+    phase::forget(desired, observed, &mut draft);
     sweep::retire_destroyed(desired, observed, &mut draft);
     route::publish(desired, &crews, observed, &mut draft);
     certs::publish(desired, observed, &mut draft);

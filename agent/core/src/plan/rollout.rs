@@ -1,7 +1,7 @@
 //! The candidate against the current release: start its dynos beside, promote it when they are up, abandon it as
 //! soon as one of them fails. None of its dynos is started a second time.
 
-use super::{Draft, crew::Crew};
+use super::{Draft, crew::Crew, phase};
 use crate::{
     action::Action,
     desired::ReleaseWish,
@@ -22,7 +22,10 @@ pub(super) fn steer(crew: &Crew, observed: &Observed, draft: &mut Draft) {
         return;
     }
     if let Some(reason) = failure(crew, candidate) {
-        let why = format!("a dyno of v{version} failed");
+        let why = match candidate.phase.failed {
+            Some(_) => format!("the release phase of v{version} failed"),
+            None => format!("a dyno of v{version} failed"),
+        };
         draft.act(
             Action::Abandon {
                 app,
@@ -31,6 +34,10 @@ pub(super) fn steer(crew: &Crew, observed: &Observed, draft: &mut Draft) {
             },
             why,
         );
+        return;
+    }
+    if !candidate.phase.over() {
+        phase::claim(crew, candidate, observed, draft);
         return;
     }
     let mut up = 0;
@@ -67,11 +74,14 @@ pub(super) fn steer(crew: &Crew, observed: &Observed, draft: &mut Draft) {
 
 /// Why the candidate is to be abandoned, in words for the pusher.
 fn failure(crew: &Crew, candidate: &ReleaseWish) -> Option<String> {
-    let (place, slot) = crew.gates.iter().find_map(|p| Some((p, p.slot?)))?;
     let stays = match &crew.wish.current {
         Some(c) if c.slug.is_some() => format!(" v{} stays as it is.", c.version),
         _ => String::new(),
     };
+    if let Some(reason) = phase::failure(crew, candidate, &stays) {
+        return Some(reason);
+    }
+    let (place, slot) = crew.gates.iter().find_map(|p| Some((p, p.slot?)))?;
     Some(format!(
         "{name} of v{version} {what}{dot}{stays} See `app logs -d {name} -a {app}` for its output, fix it and push again.",
         name = place.name,

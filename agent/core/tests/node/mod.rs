@@ -13,7 +13,7 @@ use hokku_core::{
 };
 use hokku_model::{
     AppId, DynoId, DynoName, Micros, ProcessType,
-    dyno::{DynoRecord, Exit},
+    dyno::{DynoRecord, Exit, Purpose},
     health::AppJson,
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -48,6 +48,7 @@ pub fn release(version: u32, kinds: &[&str]) -> ReleaseWish {
             .collect(),
         files: vec![],
         app_json: AppJson::default(),
+        phase: Default::default(),
         created_at: Micros(0),
     }
 }
@@ -139,6 +140,10 @@ impl Node {
             Action::Kill { dyno } => format!("kill {}", of(dyno)),
             Action::Promote { version, .. } => format!("promote v{version}"),
             Action::Abandon { version, .. } => format!("abandon v{version}"),
+            Action::Claim { version, step, .. } => format!("claim {step} v{version}"),
+            Action::RunStep { claim, .. } => format!("run {} v{}", claim.name, claim.version),
+            Action::Conclude { outcome, .. } => format!("conclude {}", outcome.is_ok()),
+            Action::Forget { .. } => "forget".into(),
         }
     }
 
@@ -165,6 +170,18 @@ impl Node {
                 Action::Abandon { app, version, .. } => {
                     self.tell(Event::AbandonOrdered { app, version })
                 }
+                Action::Claim { app, version, step } => {
+                    self.tell(Event::ClaimOrdered { app, version, step })
+                }
+                Action::RunStep { app, claim } => {
+                    let mut record = self.record(app, claim.name, claim.version);
+                    (record.id, record.purpose) = (claim.dyno, Purpose::Release);
+                    self.tell(Event::Ordered { record });
+                }
+                Action::Conclude { app, dyno, outcome } => {
+                    self.tell(Event::ConcludeOrdered { app, dyno, outcome })
+                }
+                Action::Forget { dyno } => self.tell(Event::Forgotten { dyno }),
             }
         }
         said

@@ -26,7 +26,13 @@ impl World {
         self.note(|| "agent starts".into());
         self.agent = Some(Agent {
             desired: Desired::default(),
-            observed: Observed::default(),
+            observed: Observed {
+                waits: limits::Waits {
+                    release: RELEASE,
+                    ..Default::default()
+                },
+                ..Observed::default()
+            },
             since: self.now,
             alarm: 0,
             candidate_starts: BTreeSet::new(),
@@ -44,7 +50,7 @@ impl World {
                 adopted.push(p.record.clone());
             }
         }
-        let mut events = vec![];
+        let mut events = self.left_behind();
         for record in adopted {
             let (id, answered) = (record.id, self.procs[&record.id].answered.is_some());
             let web = record.port.is_some();
@@ -66,8 +72,10 @@ impl World {
                 self.at(120, Happening::GiveUp(self.lives, id));
             }
         }
-        self.learn(&events);
-        self.read();
+        // As the agent does: the wishes are read first, all that is there is adopted, and only then is planned.
+        self.fetch();
+        self.apply(&events);
+        self.turn();
         let late = self.dice.below(6);
         self.at(late, Happening::Connect);
     }
@@ -83,8 +91,13 @@ impl World {
         }
     }
 
-    /// The agent reads the newest wishes.
+    /// The agent reads the newest wishes, and plans.
     pub fn read(&mut self) {
+        self.fetch();
+        self.turn();
+    }
+
+    fn fetch(&mut self) {
         let desired = Desired {
             generation: self.generation,
             apps: self
@@ -97,13 +110,17 @@ impl World {
         };
         if let Some(a) = &mut self.agent {
             a.desired = desired;
-            self.turn();
         }
     }
 
     pub fn learn(&mut self, events: &[Event]) {
         self.apply(events);
         self.turn();
+    }
+
+    /// Of an order that is given right now: what follows is planned afterwards.
+    pub fn learn_quietly(&mut self, event: Event) {
+        self.apply(&[event]);
     }
 
     fn apply(&mut self, events: &[Event]) {
@@ -200,6 +217,10 @@ impl World {
             Action::Stop { dyno } => self.stop(dyno),
             Action::Kill { dyno } => self.kill(dyno),
             Action::Replace { dyno } => self.replace(dyno),
+            Action::Claim { app, version, step } => self.claim(app, version, step),
+            Action::RunStep { app, claim } => self.run_step(app, claim),
+            Action::Conclude { app, dyno, outcome } => self.conclude(app, dyno, outcome),
+            Action::Forget { dyno } => self.forget(dyno),
             Action::Promote { app, version } => self.order_end(app, version, true),
             Action::Abandon {
                 app,
@@ -291,6 +312,8 @@ impl World {
             answered: None,
             ended: None,
             crashed: false,
+            exit: None,
+            folder: false,
             term: None,
             ignores_term: !calm && self.dice.chance(15),
             hangs: false,
@@ -412,6 +435,11 @@ impl World {
         let now = self.now;
         if good {
             self.ready_to_promote(app, version);
+            if self.apps.contains_key(&app) && !self.phase_passed(app, version) {
+                self.fail(format!(
+                    "phase-skipped: v{version} is promoted before its release phase is over"
+                ));
+            }
         }
         let Some(a) = &mut self.agent else { return };
         if let Some(last) = a.ends.insert((app, version), now)

@@ -10,6 +10,8 @@ mod health_mutants;
 mod mutants;
 mod node;
 mod people;
+mod phase;
+mod phase_mutants;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,7 +5,7 @@ use crate::world::*;
 use hokku_core::event::Event;
 use hokku_model::{
     DynoId, Micros,
-    dyno::Exit,
+    dyno::{Exit, Purpose},
     route::{AppState, RouteTable},
 };
 use std::{collections::BTreeSet, time::Duration};
@@ -27,11 +27,13 @@ impl World {
         let (calm, now) = (self.calm(), self.now);
         let quality = self.quality(dyno);
         let p = &self.procs[&dyno];
-        if p.ended.is_some() {
+        if p.ended.is_some() || p.launched.is_some() {
             return;
         }
+        let step = p.record.purpose == Purpose::Release;
         let (web, oneoff) = (p.record.port.is_some(), p.record.oneoff);
-        if !oneoff && (quality == Quality::WontStart || (!calm && self.dice.chance(1))) {
+        let wont = quality == Quality::WontStart && !oneoff;
+        if (!oneoff || step) && (wont || (!calm && self.dice.chance(1))) {
             self.end(dyno, true);
             return self.tell(Event::StartFailed {
                 dyno,
@@ -40,11 +42,15 @@ impl World {
         }
         if let Some(p) = self.procs.get_mut(&dyno) {
             p.launched = Some(now);
+            p.folder = step;
         }
         // The agent always hears that it runs; only how late varies.
         self.tell(Event::Running { dyno, pid: 7 });
+        if step && !calm && self.dice.chance(10) {
+            return; // It hangs.
+        }
         if oneoff {
-            let late = self.dice.below(200);
+            let late = self.dice.below(if step { 40 } else { 200 });
             return self.at(late, Happening::Crash(dyno));
         }
         if web {
@@ -121,11 +127,15 @@ impl World {
         if self.procs[&dyno].ended.is_none() && (!self.calm() || self.procs[&dyno].record.oneoff) {
             let own = self.procs[&dyno].term.is_none();
             self.end(dyno, own);
-            let exit = match self.dice.below(3) {
-                0 => Exit::Code(0),
+            let step = self.procs[&dyno].record.purpose == Purpose::Release;
+            let exit = match self.dice.below(if step { 8 } else { 3 }) {
                 1 => Exit::Code(1),
-                _ => Exit::Signal(11),
+                2 => Exit::Signal(11),
+                _ => Exit::Code(0),
             };
+            if let Some(p) = self.procs.get_mut(&dyno) {
+                p.exit = Some(exit);
+            }
             self.tell(Event::Exited { dyno, exit });
         }
     }
@@ -133,10 +143,11 @@ impl World {
     pub fn gone(&mut self, dyno: DynoId, signal: i32) {
         if self.procs[&dyno].ended.is_none() {
             self.end(dyno, false);
-            self.tell(Event::Exited {
-                dyno,
-                exit: Exit::Signal(signal),
-            });
+            let exit = Exit::Signal(signal);
+            if let Some(p) = self.procs.get_mut(&dyno) {
+                p.exit = Some(exit);
+            }
+            self.tell(Event::Exited { dyno, exit });
         }
     }
 

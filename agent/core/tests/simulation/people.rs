@@ -3,7 +3,7 @@
 use crate::world::*;
 use hokku_core::{
     check,
-    desired::{AppWish, ReleaseWish},
+    desired::{AppWish, PhaseWish, ReleaseWish},
     event::Event,
     plan::plan,
 };
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    fn change(&mut self, app: AppId, f: impl FnOnce(&mut App)) {
+    pub fn change(&mut self, app: AppId, f: impl FnOnce(&mut App)) {
         let now = self.now;
         if let Some(a) = self.apps.get_mut(&app) {
             f(a);
@@ -137,6 +137,10 @@ impl World {
             1 => vec!["web", "release"],
             _ => vec!["web", "worker", "release"],
         };
+        let phase = PhaseWish {
+            steps: self.draw_phase(&kinds),
+            ..PhaseWish::default()
+        };
         let drawn = match d {
             0..58 => Quality::Good,
             58..72 => Quality::CrashesAtBoot,
@@ -164,6 +168,7 @@ impl World {
                     .collect(),
                 files: vec![],
                 app_json: Default::default(),
+                phase,
                 created_at: now,
             });
             shown = (version, quality);
@@ -371,6 +376,9 @@ impl World {
         let mut wrong: Vec<String> = check::unrest(&agent.desired, &agent.observed);
         if !p.actions.is_empty() {
             wrong.push(format!("the plan is {:?}", p.actions));
+        }
+        if !agent.observed.ended.is_empty() || self.procs.values().any(|p| p.folder) {
+            wrong.push("hoard: ends of release commands that nobody forgets".into());
         }
         for (id, app) in &self.apps {
             if let Some(c) = &app.wish.candidate {

@@ -8,7 +8,12 @@ use hokku_core::{
     event::Event,
     observed::Observed,
 };
-use hokku_model::{AppId, DynoId, Micros, dyno::DynoRecord, route::RouteTable};
+use hokku_model::{
+    AppId, DynoId, Micros,
+    dyno::{DynoRecord, Exit},
+    phase::Outcome,
+    route::RouteTable,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -17,6 +22,8 @@ pub const GRID: i64 = 500_000;
 pub const CHAOS: Micros = Micros(START.0 + 420_000_000);
 /// By then it has to be at rest.
 pub const END: Micros = Micros(CHAOS.0 + 1_500_000_000);
+/// The time limit of release commands.
+pub const RELEASE: Duration = Duration::from_secs(40);
 pub const START: Micros = Micros(1_000_000_000_000);
 
 /// A fault put into the plan's output, to see that an invariant notices.
@@ -56,6 +63,8 @@ pub enum Happening {
     Connect,
     // The store.
     End(u64, AppId, u32, bool),
+    Claim(AppId, u32, usize),
+    Conclude(AppId, DynoId, Outcome),
 }
 
 /// How the dynos of a release behave.
@@ -85,6 +94,9 @@ pub struct Proc {
     pub answered: Option<Micros>,
     pub ended: Option<Micros>,
     pub crashed: bool,
+    pub exit: Option<Exit>,
+    /// Is there something of it on disk that the next agent finds? Only of release commands, until it is forgotten.
+    pub folder: bool,
     pub term: Option<Micros>,
     pub ignores_term: bool,
     pub hangs: bool,
@@ -306,6 +318,8 @@ impl World {
             Happening::DrainOver(d) => self.drain_over(d),
             Happening::RouterBack => self.router_back(),
             Happening::Connect => self.connect(),
+            Happening::Claim(app, version, step) => self.commit_claim(app, version, step),
+            Happening::Conclude(app, dyno, outcome) => self.commit_conclude(app, dyno, outcome),
             Happening::End(life, app, version, good) => self.commit_end(life, app, version, good),
         }
     }

@@ -85,8 +85,12 @@ async fn bridge(socket: WebSocket, dyno: ShimConn) {
     }
     let told = tokio::select! {
         told = output(&mut to_client, rx) => told,
-        () = input(&mut from_client, tx) => false,
+        () = input(&mut from_client, &mut tx) => false,
     };
+    if !told {
+        // an agent that is killed says nothing, and the client may attach again
+        let _ = tx.send(&Frame::HangUp).await;
+    }
     if told {
         // reads on until the client has closed, so that its own bytes on the way can't cut off the last message
         let close = async { while let Some(Ok(_)) = from_client.next().await {} };
@@ -95,7 +99,7 @@ async fn bridge(socket: WebSocket, dyno: ShimConn) {
 }
 
 /// Returns when the client is gone.
-async fn input(from: &mut SplitStream<WebSocket>, mut to: FrameSender) {
+async fn input(from: &mut SplitStream<WebSocket>, to: &mut FrameSender) {
     while let Some(Ok(message)) = from.next().await {
         let frames = match message {
             Message::Binary(bytes) => bytes
@@ -305,6 +309,7 @@ mod tests {
         let mut buf = vec![];
         assert_eq!(frame(&mut shim, &mut buf).await, Some(Frame::Attach));
         drop(client);
+        assert_eq!(frame(&mut shim, &mut buf).await, Some(Frame::HangUp));
         assert_eq!(frame(&mut shim, &mut buf).await, None);
     }
 

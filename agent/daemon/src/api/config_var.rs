@@ -6,7 +6,7 @@ use axum::{
     Extension, Json,
     extract::{Path, State},
 };
-use hokku_model::api::{ConfigPatch, ConfigVars};
+use hokku_model::api::{ConfigChange, ConfigPatch, ConfigVars};
 
 pub(super) async fn list(
     State(state): State<ApiState>,
@@ -22,7 +22,27 @@ pub(super) async fn update(
     Path(app): Path<String>,
     Input(patch): Input<ConfigPatch>,
 ) -> Result<Json<ConfigVars>> {
-    let app = state.ops.find_app(&app).await?;
+    change(&state, &actor, &app, patch).await
+}
+
+/// The same, with what the Platform API has no words for.
+pub(super) async fn update_own(
+    State(state): State<ApiState>,
+    Extension(actor): Extension<Actor>,
+    Path(app): Path<String>,
+    Input(body): Input<ConfigChange>,
+) -> Result<Json<ConfigVars>> {
+    let actor = actor.skipping_phase(body.skip_release_phase);
+    change(&state, &actor, &app, body.vars).await
+}
+
+async fn change(
+    state: &ApiState,
+    actor: &Actor,
+    app: &str,
+    patch: ConfigPatch,
+) -> Result<Json<ConfigVars>> {
+    let app = state.ops.find_app(app).await?;
     let names = |set: bool| {
         let names: Vec<&str> = patch
             .iter()
@@ -32,7 +52,7 @@ pub(super) async fn update(
         names.join(", ")
     };
     let (set, removed) = (names(true), names(false));
-    let (vars, release) = state.ops.patch_config(&actor, app.id, patch).await?;
+    let (vars, release) = state.ops.patch_config(actor, app.id, patch).await?;
     if let Some(release) = release {
         for (verb, names) in [("Set", set), ("Remove", removed)] {
             if !names.is_empty() {

@@ -19,13 +19,14 @@ use hokku_model::{
     DynoId, DynoName, ProcessType,
     api::{Dyno, RunDyno, Why},
     app::App,
+    limits::{Size, TypeLimits},
 };
 use http::StatusCode;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// How long one may wait before attaching, in seconds.
-const ATTACH_TIME: i64 = 3600;
+pub(super) const ATTACH_TIME: i64 = 3600;
 
 /// The longest a one-off may be told to live, in seconds.
 const LONGEST_LIFE: u64 = 7 * 24 * 3600;
@@ -81,7 +82,12 @@ pub(super) async fn run(
     Input(body): Input<RunDyno>,
 ) -> Result<(StatusCode, Json<Dyno>)> {
     let app = state.ops.find_app(&app).await?;
-    let order = order(&app, &actor, body)?;
+    let (release, size) = (body.release.clone(), body.size.clone());
+    let mut order = order(&app, &actor, body)?;
+    if let Some(spec) = release {
+        let there = state.ops.runnable_release(app.id, &spec).await?;
+        order.release = Some(Box::new(there));
+    }
     let attach = order.attach;
     let record = state.control.run(order).await.map_err(Fault::invalid)?;
     let line = format!(
@@ -97,19 +103,24 @@ pub(super) async fn run(
         record,
     };
     let id = view.record.id;
+    let size = size.as_deref().and_then(Size::named);
     let mut dyno = state
         .view_dynos(&app, &[view])
         .await
         .pop()
         .unwrap_or_default();
+    if let Some(size) = size {
+        dyno.size = size.shown.into();
+    }
     if attach {
         let secret = state.links.seal(To::Attach { dyno: id }, ATTACH_TIME)?;
-        dyno.attach_url = Some(format!(
-            "/hokku/apps/{}/dynos/{id}/attach?secret={secret}",
-            app.name
-        ));
+        dyno.attach_url = Some(attach_url(&app, id, &secret));
     }
     Ok((StatusCode::CREATED, Json(dyno)))
+}
+
+pub(super) fn attach_url(app: &App, id: DynoId, secret: &str) -> String {
+    format!("/hokku/apps/{}/dynos/{id}/attach?secret={secret}", app.name)
 }
 
 /// Reads what is to be run.
@@ -144,6 +155,21 @@ fn order(app: &App, actor: &Actor, body: RunDyno) -> Result<OneoffOrder> {
     }
     let kind = body.r#type.as_deref().unwrap_or("run");
     let kind: ProcessType = kind.parse().map_err(|e| Fault::invalid(format!("{e}")))?;
+    let quota = match body.size {
+        None => None,
+        Some(size) => {
+            let set = TypeLimits {
+                size: Some(size),
+                ..TypeLimits::default()
+            };
+            set.check().map_err(Fault::invalid)?;
+            let run = app.limits.iter().find(|(k, _)| k.as_str() == "run");
+            let own = app.limits.get(&kind).or(run.map(|(_, l)| l));
+            let mut limits = own.cloned().unwrap_or_default();
+            limits.set(&set);
+            Some(Box::new(limits.quota()))
+        }
+    };
     if body
         .time_to_live
         .is_some_and(|t| !(1..=LONGEST_LIFE).contains(&t))
@@ -168,6 +194,8 @@ fn order(app: &App, actor: &Actor, body: RunDyno) -> Result<OneoffOrder> {
         purpose: hokku_model::dyno::Purpose::Run,
         app: app.id,
         user: actor.user.clone(),
+        release: None,
+        quota,
         kind,
         command,
         env,
@@ -347,6 +375,7 @@ mod tests {
         assert!(no(json!({"command": "a\u{0}"})).contains("NUL"));
         assert!(no(json!({"command": "a", "env": {"A=B": "1"}})).contains("A=B"));
         assert!(no(json!({"command": "a", "type": "a b"})).contains("a b"));
+        assert!(no(json!({"command": "a", "size": "huge"})).contains("standard-2x"));
         assert!(no(json!({"command": "a", "time_to_live": 0})).contains("time_to_live"));
     }
 }

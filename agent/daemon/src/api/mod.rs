@@ -29,6 +29,7 @@ mod range;
 mod release;
 mod routes;
 mod routing;
+mod run;
 mod status;
 mod view;
 

@@ -6,16 +6,18 @@ use super::{
     link::To,
     log_session::{self, Session},
 };
+use crate::control::{self, Sight};
 use axum::{
     body::Body,
     extract::{FromRequestParts, Path, State},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
 use hokku_model::{
     AppId, BuildId,
     log::LogFilter,
-    release::{BuildStatus, ReleaseStatus},
+    release::{BuildStatus, Release, ReleaseStatus},
 };
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use std::{convert::Infallible, future::Future};
@@ -72,8 +74,11 @@ pub(super) async fn open(
             log_session::open(&state, session, &headers).await
         }
         To::Release { app, version } => {
-            state.ops.release(app, version).await?;
-            Ok(later(release(state, app, version)))
+            let release = state.ops.release(app, version).await?;
+            Ok(match release.phase.is_empty() {
+                true => later(self::release(state, app, version)),
+                false => phase(state, &release),
+            })
         }
         To::Build { app, build: id } => {
             state.ops.find_build(app, &id.to_string()).await?;
@@ -88,13 +93,38 @@ pub(super) async fn open(
 
 /// Plain text that comes when it is known; until then the client waits.
 fn later(text: impl Future<Output = String> + Send + 'static) -> Response {
-    let text =
-        futures_util::stream::once(async move { Ok::<_, Infallible>(Bytes::from(text.await)) });
+    self::text(stream::once(async move { Ok(Bytes::from(text.await)) }))
+}
+
+fn text(
+    text: impl Stream<Item = std::result::Result<Bytes, Infallible>> + Send + 'static,
+) -> Response {
     (
         [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
         Body::from_stream(text),
     )
         .into_response()
+}
+
+/// The output of the release's commands, as it comes. Of one that has failed, also why.
+fn phase(state: ApiState, release: &Release) -> Response {
+    let (app, version) = (release.app, release.version);
+    let (ops, logs) = (state.ops.clone(), state.control.logs().clone());
+    let sights = stream::unfold(control::watch(ops, logs, app, version), |mut from| async {
+        loop {
+            if let Sight::Output(bytes) = from.recv().await? {
+                return Some((bytes, from));
+            }
+        }
+    });
+    let failed = release.status == ReleaseStatus::Failed;
+    let end = stream::once(async move {
+        match failed {
+            true => Bytes::from(self::release(state, app, version).await),
+            false => Bytes::new(),
+        }
+    });
+    text(sights.chain(end).map(Ok))
 }
 
 /// Waits for the release's end and says why it failed; nothing is said of one that serves.

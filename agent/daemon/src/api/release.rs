@@ -1,6 +1,12 @@
 //! Releases and builds.
 
-use super::{ApiState, fault::Result, input::Input, output::Base, range::Range};
+use super::{
+    ApiState,
+    fault::{Fault, Result},
+    input::Input,
+    output::Base,
+    range::Range,
+};
 use crate::ops::Actor;
 use axum::{
     Extension, Json,
@@ -9,7 +15,8 @@ use axum::{
 };
 use hokku_model::{
     AppId,
-    api::{self, ConfigVars, Rollback},
+    api::{self, ConfigVars, Retry, Rollback},
+    release::Release,
 };
 use http::{HeaderMap, StatusCode};
 
@@ -71,19 +78,59 @@ pub(super) async fn rollback(
     Input(body): Input<Rollback>,
 ) -> Result<(StatusCode, Json<api::Release>)> {
     let app = state.ops.find_app(&app).await?;
+    let actor = actor.skipping_phase(body.skip_release_phase);
+    let release = match (&body.release, &body.slug) {
+        (Some(old), _) => state.ops.rollback(&actor, app.id, Some(old)).await?,
+        (None, Some(slug)) => {
+            let all = state.ops.releases(app.id).await?;
+            let of = |r: &&Release| r.slug.as_ref().is_some_and(|s| s.digest.as_str() == slug);
+            let newest = all.iter().find(of).ok_or_else(|| {
+                Fault::not_found("slug", "Couldn't find a release with that slug.")
+            })?;
+            let spec = newest.id.to_string();
+            state.ops.retry_release(&actor, app.id, Some(&spec)).await?
+        }
+        (None, None) => {
+            return Err(Fault::invalid(
+                "Say which release, in the field \"release\", or which slug, in \"slug\".",
+            ));
+        }
+    };
+    created(&state, &actor, &release, &base).await
+}
+
+pub(super) async fn retry(
+    State(state): State<ApiState>,
+    Extension(actor): Extension<Actor>,
+    Path(app): Path<String>,
+    Base(base): Base,
+    Input(body): Input<Retry>,
+) -> Result<(StatusCode, Json<api::Release>)> {
+    let app = state.ops.find_app(&app).await?;
+    let actor = actor.skipping_phase(body.skip_release_phase);
     let release = state
         .ops
-        .rollback(&actor, app.id, Some(&body.release))
+        .retry_release(&actor, app.id, body.release.as_deref())
         .await?;
+    created(&state, &actor, &release, &base).await
+}
+
+/// Says so in the app's log, and shows it.
+async fn created(
+    state: &ApiState,
+    actor: &Actor,
+    release: &Release,
+    base: &str,
+) -> Result<(StatusCode, Json<api::Release>)> {
+    let app = state.ops.app(release.app).await?;
     let by = format!("by user {}", actor.user);
     state.note(app.id, &format!("{} {by}", release.description));
     state.note(
         app.id,
         &format!("Release v{} created {by}", release.version),
     );
-    let app = state.ops.app(app.id).await?;
     let eligible = state.ops.rollback_targets(app.id).await?;
-    let shown = state.view_release(&app, &release, &eligible, &base)?;
+    let shown = state.view_release(&app, release, &eligible, base)?;
     Ok((StatusCode::CREATED, Json(shown)))
 }
 

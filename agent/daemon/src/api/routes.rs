@@ -3,7 +3,7 @@
 use super::{
     ApiState, account, app, attach, autoscale, caller, cert, config_var, domain, dyno,
     fault::{Fault, id_of},
-    formation, isolation, key, limits, log_session, output, release, routing, status,
+    formation, isolation, key, limits, log_session, output, release, routing, run, status,
 };
 use axum::{
     Json, Router,
@@ -83,6 +83,10 @@ fn apps() -> Router<ApiState> {
             get(config_var::list).patch(config_var::update),
         )
         .route(
+            "/hokku/apps/{app}/config-vars",
+            patch(config_var::update_own),
+        )
+        .route(
             "/hokku/apps/{app}/isolation",
             get(isolation::show).patch(isolation::update),
         )
@@ -139,6 +143,11 @@ fn processes() -> Router<ApiState> {
             "/apps/{app}/dynos/{dyno}",
             get(dyno::show).delete(dyno::restart),
         )
+        .route("/hokku/apps/{app}/runs", get(run::list))
+        .route(
+            "/hokku/apps/{app}/runs/{dyno}/attachments",
+            post(run::attach),
+        )
         .route("/hokku/apps/{app}/dynos/{dyno}/why", get(dyno::why))
         .route("/apps/{app}/dynos/{dyno}/actions/stop", post(dyno::stop))
         .route("/apps/{app}/formations/{type}", delete(dyno::restart_type))
@@ -167,6 +176,7 @@ fn history() -> Router<ApiState> {
             "/apps/{app}/releases",
             get(release::list).post(release::rollback),
         )
+        .route("/hokku/apps/{app}/releases/retry", post(release::retry))
         .route("/apps/{app}/releases/{release}", get(release::show))
         .route(
             "/apps/{app}/releases/{release}/config-vars",

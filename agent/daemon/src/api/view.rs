@@ -144,10 +144,7 @@ impl ApiState {
         eligible: &BTreeSet<u32>,
         base: &str,
     ) -> Result<api::Release> {
-        let has_command = release
-            .slug
-            .as_ref()
-            .is_some_and(|s| s.process_types.keys().any(|t| t.is_release()));
+        let has_command = !release.phase.is_empty();
         let output_stream_url = if has_command || !release.failure.is_empty() {
             let to = To::Release {
                 app: app.id,
@@ -185,6 +182,7 @@ impl ApiState {
                 .map(|s| s.commit.clone())
                 .unwrap_or_default(),
             failure: release.failure.clone(),
+            release_command: has_command,
         })
     }
 

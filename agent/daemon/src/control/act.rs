@@ -53,6 +53,10 @@ impl Control {
                     self.apply(&Event::Exited { dyno, exit });
                 }
             }
+            Action::Claim { app, version, step } => self.claim_step(app, version, step),
+            Action::RunStep { app, claim } => self.run_step(app, &claim),
+            Action::Conclude { app, dyno, outcome } => self.conclude_step(app, dyno, outcome),
+            Action::Forget { dyno } => self.forget(dyno),
             Action::Promote { app, version } => {
                 self.apply(&Event::PromoteOrdered { app, version });
                 let (ops, events) = (self.hands.ops.clone(), self.events.clone());
@@ -137,6 +141,16 @@ impl Control {
         let (hands, events) = (self.hands.clone(), self.events.clone());
         tokio::spawn(async move {
             let dyno = launch.record.id;
+            let begun = match launch.run {
+                Some(ref run) => hands.ops.begin_run(launch.record.app, run.clone()).await,
+                None => Ok(()),
+            };
+            if let Err(e) = begun {
+                let error = e.to_string();
+                let event = Event::StartFailed { dyno, error };
+                let _ = events.send(Internal::Event(Box::new(event))).await;
+                return;
+            }
             let order = launch.order(&hands).await;
             hands.fence.settled().await;
             match order {

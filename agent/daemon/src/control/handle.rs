@@ -19,6 +19,8 @@ pub struct PushOrder {
     pub repository: PathBuf,
     /// `GIT_*` variables of the hook, so that git finds the pushed objects in their quarantine.
     pub git_env: Vec<(String, String)>,
+    /// The new release serves without its release phase.
+    pub skip_phase: bool,
 }
 
 /// What the pusher sees, as it happens.
@@ -44,6 +46,10 @@ pub struct OneoffOrder {
     pub purpose: hokku_model::dyno::Purpose,
     /// `run` unless the caller wants another name.
     pub kind: hokku_model::ProcessType,
+    /// Another release than the current one. The caller has seen that its slug is there.
+    pub release: Option<Box<hokku_model::release::Release>>,
+    /// What it may use, instead of what is set for its kind.
+    pub quota: Option<Box<hokku_model::limits::Quota>>,
     /// Program and arguments, unchanged; or one line for `bash -c`. A first word that is a process type of the
     /// release stands for its command.
     pub command: Command,

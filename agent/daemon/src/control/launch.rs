@@ -31,6 +31,8 @@ pub(super) struct Launch {
     env: BTreeMap<String, String>,
     output: Option<Output>,
     seconds: Option<u64>,
+    /// To be written down before the start.
+    pub run: Option<hokku_model::run::Run>,
 }
 
 impl Launch {
@@ -43,6 +45,7 @@ impl Launch {
             env: BTreeMap::new(),
             output: None,
             seconds: None,
+            run: None,
         }
     }
 
@@ -60,6 +63,7 @@ impl Launch {
             env,
             output,
             seconds,
+            run: None,
         }
     }
 

@@ -15,6 +15,7 @@ mod hokku_toml;
 mod launch;
 mod memory;
 mod oneoff;
+mod phase;
 mod push;
 mod queue;
 mod source;
@@ -22,6 +23,7 @@ mod sweep;
 mod view;
 
 pub use handle::{Command, DynoView, Handle, OneoffOrder, Order, PushMessage, PushOrder};
+pub use phase::{Sight, watch};
 
 use crate::{
     build::Builder,
@@ -149,6 +151,10 @@ impl Control {
         };
         control.laid.follow(&control.hands, &control.desired);
         control.adopt().await;
+        let alive = control.observed.dynos.keys().copied().collect();
+        if let Err(e) = control.hands.ops.end_lost_runs(&alive).await {
+            tracing::error!("one-off dynos that were lost can't be written down: {e}");
+        }
         control.read_fences().await;
         control.gone = sweep::orphans(&control.hands.config.data_dir, &control.desired);
         control.sweep();
@@ -323,7 +329,12 @@ impl Control {
             Fact::Exited { dyno, exit } => Event::Exited { dyno, exit },
         };
         let ended = match &event {
-            Event::Exited { dyno, .. } => self.observed.dynos.get(dyno).map(|d| d.record.app),
+            Event::Exited { dyno, exit } => self.observed.dynos.get(dyno).map(|d| {
+                if d.record.oneoff {
+                    self.oneoff_ended(&d.record, *exit);
+                }
+                d.record.app
+            }),
             _ => None,
         };
         self.apply(&event);
@@ -441,6 +452,7 @@ fn waits(settings: &Config) -> Waits {
         boot: Duration::from_secs(settings.boot_timeout),
         grace: Duration::from_secs(settings.stop_grace),
         drain: Duration::from_secs(settings.drain_timeout),
+        release: Duration::from_secs(settings.release_timeout),
     }
 }
 

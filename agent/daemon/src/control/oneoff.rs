@@ -1,12 +1,17 @@
 //! One-off dynos: `app run`.
 
 use super::{Command, Control, OneoffOrder, launch::Launch};
-use hokku_core::event::Event;
-use hokku_model::{DynoId, DynoName, Micros, dyno::DynoRecord, shim::Output};
+use hokku_core::{event::Event, observed::Dyno};
+use hokku_model::{
+    DynoId, DynoName, Micros,
+    dyno::{DynoRecord, Purpose},
+    run::Run,
+    shim::Output,
+};
 use tokio::sync::oneshot;
 
-/// One-off dynos of one app at the same time.
-const MOST_ONEOFFS: usize = 50;
+/// One-off dynos that people may run of one app at the same time, when nothing was said.
+const MOST_RUNS: usize = 50;
 
 impl Control {
     /// Starts a one-off of the current release; the asker is answered once its process runs.
@@ -19,24 +24,38 @@ impl Control {
         let Some(wish) = self.desired.apps.get(&order.app) else {
             return refuse(answer, "the app is gone".into());
         };
-        let Some(release) = wish.current.as_ref().filter(|r| r.slug.is_some()) else {
+        let types;
+        let (version, slug, types) = match (&order.release, &wish.current) {
+            (Some(r), _) => {
+                types = r.slug.as_ref().map(|s| &s.process_types);
+                (r.version, r.slug.as_ref().map(|s| s.digest.clone()), types)
+            }
+            (None, Some(r)) => (r.version, r.slug.clone(), Some(&r.process_types)),
+            (None, None) => (0, None, None),
+        };
+        let (Some(slug), Some(types)) = (slug, types) else {
             let why = format!(
                 "{} has no code yet, so there is nothing to run in: push it first.",
                 wish.name
             );
             return refuse(answer, why);
         };
-        let mine = |d: &&hokku_core::observed::Dyno| d.record.app == order.app && d.record.oneoff;
-        if self.observed.dynos.values().filter(mine).count() >= MOST_ONEOFFS {
+        let most = wish.most_runs.map_or(MOST_RUNS, |n| n as usize);
+        let mine = |d: &&Dyno| {
+            d.record.app == order.app && d.record.purpose == Purpose::Run && d.record.oneoff
+        };
+        let running = self.observed.dynos.values().filter(mine).count();
+        if order.purpose == Purpose::Run && running >= most {
             let why = format!(
-                "{} already has {MOST_ONEOFFS} one-off dynos: stop some with `app ps:stop`.",
-                wish.name
+                "{} already runs {running} one-off dynos, and {most} may run at once. \
+                 See them with `app run:list`, stop some with `app run:stop`, or allow more with `app limits:set run --concurrency {}`.",
+                wish.name,
+                running + 1
             );
             return refuse(answer, why);
         }
         let command = resolve(order.command, |word| {
-            release
-                .process_types
+            types
                 .iter()
                 .find(|(t, _)| t.as_str() == word)
                 .map(|(_, c)| c.clone())
@@ -56,14 +75,18 @@ impl Control {
                 "no free number was found for the dyno; try again".into(),
             );
         };
-        let quota = wish.quotas.get(&order.kind).cloned().unwrap_or_default();
+        let quota = order.quota.or_else(|| {
+            let run = wish.quotas.iter().find(|(k, _)| k.as_str() == "run");
+            let own = wish.quotas.get(&order.kind);
+            own.or(run.map(|(_, q)| q)).cloned()
+        });
         let record = DynoRecord {
             id: DynoId(uuid::Uuid::now_v7().as_u128()),
             name: DynoName::new(order.kind, index),
             app: order.app,
             app_name: wish.name.clone(),
-            version: release.version,
-            slug: release.slug.clone(),
+            version,
+            slug: Some(slug),
             port: None,
             command: match &command {
                 Command::Line(line) => line.clone(),
@@ -72,7 +95,7 @@ impl Control {
             started_at: Micros::now(),
             oneoff: true,
             purpose: order.purpose,
-            quota,
+            quota: quota.unwrap_or_default(),
             care: Default::default(),
         };
         let output = order.attach.then_some(Output::Attached { pty: order.pty });
@@ -80,13 +103,20 @@ impl Control {
             record: record.clone(),
         });
         self.asked.insert(record.id, answer);
-        self.launch(Launch::oneoff(
-            record,
-            command,
-            order.env,
-            output,
-            order.time_to_live,
-        ));
+        let run = (record.purpose == Purpose::Run).then(|| Run {
+            dyno: record.id,
+            name: record.name.clone(),
+            command: record.command.clone(),
+            user: order.user,
+            version,
+            attached: order.attach,
+            terminal: order.pty.is_some(),
+            at: record.started_at,
+            ended: None,
+        });
+        let mut launch = Launch::oneoff(record, command, order.env, output, order.time_to_live);
+        launch.run = run;
+        self.launch(launch);
     }
 }
 

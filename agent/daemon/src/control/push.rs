@@ -2,7 +2,7 @@
 //!
 //! The point of no return is the commit of `Promote`: before it a crash anywhere leaves the old release serving.
 
-use super::{Hands, Internal, PushMessage, PushOrder, files, queue::short};
+use super::{Hands, Internal, PushMessage, PushOrder, Sight, files, queue::short};
 use crate::{build::BuildOrder, ops::Actor};
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -78,9 +78,7 @@ async fn run(
     scratch: &Path,
     events: &mpsc::Sender<Internal>,
 ) -> Result<(), Rejected> {
-    let actor = Actor {
-        user: order.user.clone(),
-    };
+    let actor = Actor::new(&order.user).skipping_phase(order.skip_phase);
     let app = hands.ops.app(order.app).await?;
     let log = |text: String| hands.logs.write(app.id, "app", "api", &text);
     crate::sys::fault::point("push-received");
@@ -176,9 +174,8 @@ async fn run(
     ));
     crate::sys::fault::point("released");
     talk.say("-----> Launching...\n").await;
-    let types = release.slug.iter().flat_map(|s| s.process_types.keys());
-    if types.into_iter().any(|t| t.is_release()) {
-        talk.say(" !     The Procfile has a release command. It is not run by itself yet: app run release\n").await;
+    if !release.phase.is_empty() {
+        talk.say(" !     Release command declared: this new release will not be available until the command succeeds.\n").await;
     }
     let release = rollout(hands, talk, &app, &release).await;
     if release.status != ReleaseStatus::Succeeded {
@@ -304,15 +301,70 @@ async fn build(
     result.map_err(|e| e.message)
 }
 
+/// Shows the release phase while it happens; comes back when it is over.
+async fn phase(hands: &Hands, talk: &Talk, app: &App, release: &Release) {
+    if release.phase.is_empty() {
+        return;
+    }
+    let mut sights = super::watch(
+        hands.ops.clone(),
+        hands.logs.clone(),
+        app.id,
+        release.version,
+    );
+    let mut well = None;
+    let mut waiting = tokio::time::interval(Duration::from_secs(5));
+    waiting.tick().await;
+    let mut begun = false;
+    loop {
+        let sight = tokio::select! {
+            sight = sights.recv() => sight,
+            _ = waiting.tick(), if !begun => {
+                let busy = match hands.ops.app(app.id).await {
+                    Ok(App { phase: Some(c), .. }) if c.version != release.version => c,
+                    _ => continue,
+                };
+                let (name, version) = (busy.name, busy.version);
+                talk.say(format!("       Waiting: the release command of v{version} ({name}) still runs\n")).await;
+                continue;
+            }
+        };
+        match sight {
+            Some(Sight::Begins(step)) => {
+                begun = true;
+                talk.say(format!("Running {step} command...\n\n")).await;
+            }
+            Some(Sight::Output(bytes)) => {
+                let _ = talk.to.send(PushMessage::Output(bytes)).await;
+            }
+            Some(Sight::Ended(outcome)) => well = Some(outcome.is_ok()),
+            None => break,
+        }
+    }
+    // None: another release took its place before it began
+    if let Some(well) = well {
+        let end = if well { "done" } else { "failed" };
+        talk.say(format!("Waiting for release.... {end}.\n")).await;
+    }
+}
+
 /// Waits for the end of the rollout, with a line every five seconds.
 async fn rollout(hands: &Hands, talk: &Talk, app: &App, release: &Release) -> Release {
     let end = hands.ops.wait_release_end(app.id, release.version);
     tokio::pin!(end);
-    let begun = Instant::now();
-    let mut gone = false;
+    let phase = phase(hands, talk, app, release);
+    tokio::pin!(phase);
+    let mut begun = Instant::now();
+    let (mut gone, mut passed) = (false, false);
     loop {
         tokio::select! {
-            ended = &mut end => return ended.unwrap_or_else(|e| Release {
+            biased;
+            () = &mut phase, if !passed => {
+                passed = true;
+                begun = Instant::now();
+            }
+            // what the commands wrote is told first
+            ended = &mut end, if passed || gone => return ended.unwrap_or_else(|e| Release {
                 status: ReleaseStatus::Failed, failure: e.to_string(), ..release.clone()
             }),
             () = talk.to.closed(), if !gone => {
@@ -323,7 +375,7 @@ async fn rollout(hands: &Hands, talk: &Talk, app: &App, release: &Release) -> Re
                     tracing::warn!(app = %app.name, "a push without a pusher can't be given up: {e}");
                 }
             }
-            () = tokio::time::sleep(Duration::from_secs(5)) => {
+            () = tokio::time::sleep(Duration::from_secs(5)), if passed => {
                 let seconds = begun.elapsed().as_secs();
                 talk.say(format!("       Waiting for v{} to answer on its port ({seconds} s)\n", release.version)).await;
             }
@@ -341,12 +393,17 @@ async fn failed(hands: &Hands, talk: &Talk, app: &App, release: &Release) {
     let since = jiff::Timestamp::from_microsecond(release.created_at.0)
         .map(|t| t.to_string())
         .unwrap_or_default();
+    // Its output was shown while it ran.
+    let phase_failed = !release.phase.is_empty() && {
+        let ran = hands.ops.phase(app.id, release.version).await;
+        ran.is_ok_and(|r| r.iter().any(|r| matches!(r.ended, Some((_, Err(_))))))
+    };
     let lines = hands.logs.recent(app.id, 500, LogFilter::default()).await;
     let new: Vec<_> = lines
         .iter()
         .filter(|l| l.time.get(..19) >= since.get(..19) && l.dyno != "router" && l.dyno != "api")
         .collect();
-    if !new.is_empty() {
+    if !new.is_empty() && !phase_failed {
         talk.say(" !     The last lines of its log:\n").await;
         for line in &new[new.len().saturating_sub(LAST_LINES)..] {
             talk.say(format!(

@@ -178,6 +178,7 @@ mod tests {
             commit: commit.into(),
             repository: "/r".into(),
             git_env: vec![],
+            skip_phase: false,
         };
         (order, tx, rx)
     }

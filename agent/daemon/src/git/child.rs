@@ -79,6 +79,10 @@ pub async fn start(
         }
     };
     let mut command = bare(git);
+    if service == Service::ReceivePack {
+        // for repositories made before there were any options, too
+        command.args(["-c", "receive.advertisePushOptions=true"]);
+    }
     command.arg(service.command()).args(args).arg(repository);
     if let Some(p) = protocol.filter(|p| plain(p)) {
         command.env("GIT_PROTOCOL", p);

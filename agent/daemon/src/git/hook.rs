@@ -19,6 +19,9 @@ use std::{
 /// Bytes of ref lines taken; about a hundred thousand refs.
 const MAX_REFS: u64 = 16 << 20;
 
+/// Push options taken; more are not looked at.
+const MAX_OPTIONS: usize = 16;
+
 /// The variables that lead git to objects which are still in quarantine.
 pub const GIT_ENV: [&str; 5] = [
     "GIT_DIR",
@@ -72,6 +75,7 @@ async fn pre_receive() -> Result<u8> {
             .map(parse_line)
             .collect::<Result<_>>()
             .context("can't read what git says about the push")?,
+        options: push_options(|name| std::env::var(name).ok()),
         env: git_env(&std::env::current_dir().context("the repository is gone")?),
     };
     let request = http::Request::post("/hokku/git/pre-receive")
@@ -100,6 +104,15 @@ async fn pre_receive() -> Result<u8> {
             ),
         }
     }
+}
+
+/// What was given with `git push -o` (githooks(5), pre-receive).
+fn push_options(var: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let count = var("GIT_PUSH_OPTION_COUNT").and_then(|n| n.parse().ok());
+    let count: usize = count.unwrap_or(0).min(MAX_OPTIONS);
+    (0..count)
+        .filter_map(|i| var(&format!("GIT_PUSH_OPTION_{i}")))
+        .collect()
 }
 
 fn parse_line(line: &str) -> Result<PushedRef> {
@@ -133,6 +146,18 @@ fn git_env(cwd: &Path) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_of_a_push() {
+        let vars = |name: &str| match name {
+            "GIT_PUSH_OPTION_COUNT" => Some("2".to_owned()),
+            "GIT_PUSH_OPTION_0" => Some("a".to_owned()),
+            "GIT_PUSH_OPTION_1" => Some("b=c".to_owned()),
+            _ => None,
+        };
+        assert_eq!(push_options(vars), ["a", "b=c"]);
+        assert!(push_options(|_| None).is_empty());
+    }
 
     #[test]
     fn ref_lines() {

@@ -23,6 +23,9 @@ pub(super) const PUSH_HEADER: &str = "hokku-push";
 /// Bytes of the hook's question.
 const MAX_QUESTION: usize = 32 << 20;
 
+/// The push option that leaves the release phase out.
+const SKIP_PHASE: &str = "skip-release-phase";
+
 /// How long an accepted push waits for the git of an earlier one to end, which takes it some milliseconds.
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -33,6 +36,9 @@ pub(super) struct HookRequest {
     pub refs: Vec<PushedRef>,
     /// Git's variables, which lead to the pushed objects.
     pub env: Vec<(String, String)>,
+    /// What was given with `git push -o`.
+    #[serde(default)]
+    pub options: Vec<String>,
 }
 
 /// One ref of a push.
@@ -159,7 +165,9 @@ pub(super) async fn pre_receive(
             let end = match verdict {
                 Verdict::Take => Frame::End(0),
                 Verdict::Refuse(why) => refuse(&to, &push, &why).await?,
-                Verdict::Build(moved) => deploy(&git, &push, &moved, asked.env, &to).await?,
+                Verdict::Build(moved) => {
+                    deploy(&git, &push, &moved, asked.env, &asked.options, &to).await?
+                }
             };
             to.send(end).await.ok()
         };
@@ -192,8 +200,16 @@ async fn deploy(
     push: &Push,
     moved: &PushedRef,
     git_env: Vec<(String, String)>,
+    options: &[String],
     to: &mpsc::Sender<Frame>,
 ) -> Option<Frame> {
+    if let Some(other) = options.iter().find(|o| *o != SKIP_PHASE) {
+        let shown: String = other.chars().filter(|c| !c.is_control()).take(60).collect();
+        let why = format!(
+            "There is no push option {shown:?}. The one that there is: git push -o {SKIP_PHASE}\n"
+        );
+        return refuse(to, push, &why).await;
+    }
     let branch = moved.name.strip_prefix("refs/heads/")?;
     match child::object_type(git, &git_env, &moved.new).await {
         Ok(kind) if kind == "commit" => {}
@@ -220,6 +236,7 @@ async fn deploy(
         commit: moved.new.clone(),
         repository: push.repository.clone(),
         git_env,
+        skip_phase: options.iter().any(|o| o == SKIP_PHASE),
     };
     let mut messages = git.inner.control.push(order).await;
     loop {

@@ -8,8 +8,11 @@
 //! Who calls it: `control` (platform lines), `api` (log sessions), `run` (`journal`). Where its tests are: beside the code.
 
 pub mod journal;
+mod one;
 mod read;
 mod tail;
+
+pub use one::Reader;
 
 use hokku_model::{
     AppId, DynoId,
@@ -87,6 +90,12 @@ impl Logs {
         let (tx, rx) = mpsc::channel(1024.max(n.min(MOST_LINES)));
         tokio::spawn(tail::follow(self.files(app), n.min(MOST_LINES), filter, tx));
         rx
+    }
+
+    /// All that one dyno has written and will write.
+    pub fn reader(&self, app: AppId, dyno: DynoId) -> Reader {
+        let folder = self.dir.join("dynos").join(app.to_string());
+        Reader::new(folder.join(format!("{dyno}.log")))
     }
 
     /// Appends a line of the platform's: source `app` or `heroku`, dyno such as `web.1` or `api`. A text of several

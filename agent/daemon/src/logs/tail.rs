@@ -16,8 +16,8 @@ use std::{
 use tokio::{io::unix::AsyncFd, sync::mpsc, time::timeout};
 
 /// One file that is followed.
-struct Followed {
-    file: File,
+pub(super) struct Followed {
+    pub(super) file: File,
     inode: u64,
     offset: u64,
 }
@@ -175,7 +175,7 @@ impl Tail {
 }
 
 impl Followed {
-    fn open(path: &Path, offset: u64) -> Option<Followed> {
+    pub(super) fn open(path: &Path, offset: u64) -> Option<Followed> {
         let file = File::open(path).ok()?;
         let inode = file.metadata().ok()?.ino();
         Some(Followed {
@@ -186,7 +186,7 @@ impl Followed {
     }
 
     /// Takes whole lines only; the rest waits for its line end.
-    fn read(&mut self, lines: &mut Vec<LogLine>) {
+    pub(super) fn read(&mut self, lines: &mut Vec<LogLine>) {
         let mut chunk = vec![0; 256 * 1024];
         while let Ok(n) = self.file.read_at(&mut chunk, self.offset) {
             let whole = chunk[..n]

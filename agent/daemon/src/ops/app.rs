@@ -1,6 +1,6 @@
 //! Apps: create, find, rename, destroy.
 
-use super::{Actor, Ops, OpsError, Result, cert, domain, managed, name, release};
+use super::{Actor, Ops, OpsError, Result, cert, domain, managed, name, phase, release, run};
 use crate::store::{Doc, Tx};
 use hokku_model::{AppId, AppName, Micros, app::App, app::Restarts, said::Said};
 use std::collections::BTreeMap;
@@ -84,6 +84,7 @@ impl Ops {
             buildpacks: vec![],
             limits: BTreeMap::new(),
             autoscale: BTreeMap::new(),
+            phase: None,
             created_at: now,
             updated_at: now,
             released_at: None,
@@ -175,6 +176,8 @@ impl Ops {
                 domain::forget(tx, &app.body)?;
                 cert::forget(tx, app.body.id)?;
                 managed::sync(tx, self.config())?;
+                phase::forget(tx, app.body.id)?;
+                run::forget(tx, app.body.id)?;
                 for slug in tx.list::<()>(&release::swept_kind(app.body.id))? {
                     tx.delete(&release::swept_kind(app.body.id), &slug.key)?;
                 }

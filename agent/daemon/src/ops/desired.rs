@@ -1,6 +1,6 @@
 //! What the loop reads: the wishes, and which slugs may go.
 
-use super::{Ops, OpsError, Result, app, cert, managed, release};
+use super::{Ops, OpsError, Result, app, cert, managed, phase, release};
 use crate::store::Tx;
 use hokku_core::desired::{AppWish, Desired, ReleaseWish};
 use hokku_model::{
@@ -127,6 +127,11 @@ impl Ops {
                     return Ok(None);
                 };
                 let release = release::entry(tx, app.id, version)?.body;
+                // Only a candidate's is looked at.
+                let phase = match app.candidate == Some(version) {
+                    true => phase::wish(tx, &release)?,
+                    false => Default::default(),
+                };
                 let Some(slug) = release.slug else {
                     return Ok(Some(ReleaseWish {
                         version,
@@ -134,6 +139,7 @@ impl Ops {
                         process_types: BTreeMap::new(),
                         files: Vec::new(),
                         app_json: AppJson::default(),
+                        phase: Default::default(),
                         created_at: release.created_at,
                     }));
                 };
@@ -143,6 +149,7 @@ impl Ops {
                     slug: Some(slug.digest),
                     process_types: slug.process_types,
                     app_json: slug.app_json,
+                    phase,
                     created_at: release.created_at,
                 }))
             };
@@ -159,8 +166,12 @@ impl Ops {
                 hosts: hosts.collect(),
                 current: wish(app.current)?,
                 candidate: wish(app.candidate)?,
+                claim: app.phase,
                 name: app.name,
                 formation: app.formation,
+                most_runs: (app.limits.iter())
+                    .find(|(kind, _)| kind.as_str() == "run")
+                    .and_then(|(_, l)| l.concurrency),
                 quotas: (app.limits.into_iter())
                     .map(|(kind, l)| (kind, Box::new(l.quota())))
                     .collect(),

@@ -59,6 +59,11 @@ impl Ops {
                     }
                 }
                 change.check().map_err(OpsError::invalid)?;
+                if change.concurrency.is_some() && kind.as_str() != ONEOFF {
+                    return Err(OpsError::invalid(format!(
+                        "Only one-off dynos have a limit of how many may run at once: use the type run. How many {kind} dynos run is what `app ps:scale` says."
+                    )));
+                }
                 limits.set(change);
                 limits.check().map_err(OpsError::invalid)?;
                 if put(&mut app.body, &commands, &kind, limits.clone())? {

@@ -21,10 +21,12 @@ mod limits;
 mod managed;
 mod name;
 mod order;
+mod phase;
 mod public_key;
 mod release;
 mod rollout;
 mod routing;
+mod run;
 mod token;
 
 pub use build::BuildEnd;
@@ -34,6 +36,7 @@ pub use error::{OpsError, Result};
 pub use formation::{FormationLine, Restart};
 pub use key::Key;
 pub use rollout::Deployed;
+pub use run::Run;
 pub use token::Token;
 
 use crate::{
@@ -57,12 +60,23 @@ use tokio::sync::watch;
 pub struct Actor {
     /// E-mail, or `root`.
     pub user: String,
+    /// They asked that a release made by this serves without its release phase.
+    pub skips_phase: bool,
 }
 
 impl Actor {
     /// Somebody, by e-mail.
     pub fn new(user: impl Into<String>) -> Actor {
-        Actor { user: user.into() }
+        Actor {
+            user: user.into(),
+            skips_phase: false,
+        }
+    }
+
+    /// The same, with the release phase left out if it is wished.
+    pub fn skipping_phase(mut self, skip: bool) -> Actor {
+        self.skips_phase = skip;
+        self
     }
 
     /// Whoever has the Unix socket.

@@ -7,7 +7,7 @@
 //! candidate fails, and it may have been the code or a rollback that failed it, they are tried again on the current
 //! release.
 
-use super::{Actor, Ops, OpsError, Result, app, config::place};
+use super::{Actor, Ops, OpsError, Result, app, config::place, phase};
 use crate::store::{Entry, Tx};
 use hokku_model::{
     AppId, Micros, ReleaseId,
@@ -55,7 +55,7 @@ impl End {
 
 /// A release to be made.
 pub(super) struct Draft {
-    pub user: String,
+    pub actor: Actor,
     pub description: String,
     pub slug: Option<Slug>,
     pub config: ConfigVars,
@@ -65,7 +65,7 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn new(actor: &Actor, description: String) -> Draft {
         Draft {
-            user: actor.user.clone(),
+            actor: actor.clone(),
             description,
             slug: None,
             config: ConfigVars::new(),
@@ -176,13 +176,19 @@ impl Ops {
         let app = &mut app.body;
         let version = app.next_version;
         let runs = draft.slug.is_some();
+        let served = || -> Result<bool> {
+            let served = |r: &Release| r.slug.is_some() && r.status == ReleaseStatus::Succeeded;
+            Ok(all(tx, app.id)?.iter().any(served))
+        };
+        let phase = phase::steps(&draft.actor, draft.slug.as_ref(), served)?;
         let release = Release {
             id: ReleaseId(uuid::Uuid::new_v4().as_u128()),
             app: app.id,
             version,
             slug: draft.slug,
             description: draft.description,
-            user: draft.user,
+            user: draft.actor.user,
+            phase,
             created_at: Micros::now(),
             status: match runs {
                 true => ReleaseStatus::Pending,
@@ -260,6 +266,28 @@ impl Ops {
             .read(|tx| {
                 app::load(tx, app)?;
                 find(tx, app, spec)
+            })
+            .await
+    }
+
+    /// A release by `v3`, `3` or its id, in which something can be run: its slug is there.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when it has no slug, or that was deleted.
+    pub async fn runnable_release(&self, app: AppId, spec: &str) -> Result<Release> {
+        self.store()
+            .read(|tx| {
+                let app = app::load(tx, app)?.body;
+                let release = find(tx, app.id, spec)?;
+                let v = release.version;
+                let why = match digest(&release) {
+                    None => format!("v{v} has no slug: it was made before the first build"),
+                    Some(d) if swept(tx, app.id)?.contains(d.as_str()) => {
+                        format!("the slug of v{v} was deleted to save space; push its commit again")
+                    }
+                    Some(_) => return Ok(release),
+                };
+                Err(OpsError::conflict(format!("Can't run in it: {why}.")))
             })
             .await
     }

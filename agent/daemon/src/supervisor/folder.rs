@@ -45,6 +45,12 @@ pub fn record(dir: &Path, dyno: DynoId) -> Option<DynoRecord> {
         .filter(|r: &DynoRecord| r.id == dyno)
 }
 
+/// Does it stay after the dyno's end, until somebody has written that down? A one-off is not started again when its
+/// end is lost, so it must not get lost.
+pub fn is_kept(dir: &Path, dyno: DynoId) -> bool {
+    record(dir, dyno).is_some_and(|r| r.oneoff)
+}
+
 /// Notes that the dyno is told to stop, for an agent that adopts it later. Lost at a power cut, as the dyno is.
 pub fn mark_stopping(dir: &Path) {
     if let Err(e) = fs::write(dir.join(STOPPING), []) {

@@ -124,6 +124,8 @@ impl Job {
         let dyno = self.dyno;
         let exit = meter::explain(exit, dyno, &self.quota, &self.cause);
         self.owner.close(dyno);
+        let forgotten = !folder::is_kept(&self.owner.folder(dyno), dyno);
+        self.owner.ending().insert(dyno, forgotten);
         if !self.owner.report(Fact::Exited { dyno, exit }).await {
             return;
         }
@@ -135,7 +137,10 @@ impl Job {
             shim.gone().await;
         }
         meter::end(dyno).await;
-        folder::remove(self.owner.folder(dyno)).await;
+        let forgotten = self.owner.ending().remove(&dyno);
+        if forgotten != Some(false) {
+            folder::remove(self.owner.folder(dyno)).await;
+        }
     }
 
     /// Lives under the eyes of its meter.

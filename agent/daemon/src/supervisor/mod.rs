@@ -182,6 +182,8 @@ struct Inner {
     shim_exe: PathBuf,
     facts: mpsc::Sender<Fact>,
     jobs: Mutex<Jobs>,
+    /// Dynos that ended and whose shims clean up; is nothing of them to be kept afterwards?
+    ending: Mutex<HashMap<DynoId, bool>>,
 }
 
 impl Supervisor {
@@ -195,6 +197,7 @@ impl Supervisor {
                 shim_exe,
                 facts,
                 jobs,
+                ending: Mutex::default(),
             }),
         }
     }
@@ -283,6 +286,24 @@ impl Supervisor {
         let known = self.jobs().contains_key(&dyno);
         self.order(dyno, Order::Kill);
         known
+    }
+
+    /// Removes what is kept of a one-off that has ended: its end is written down elsewhere. Until then it is found, and
+    /// reported again, by each new agent.
+    pub fn forget(&self, dyno: DynoId) {
+        let mut ending = self.ending();
+        match ending.get_mut(&dyno) {
+            // its shim still cleans up there
+            Some(forgotten) => *forgotten = true,
+            None => drop(tokio::spawn(folder::remove(self.folder(dyno)))),
+        }
+    }
+
+    fn ending(&self) -> MutexGuard<'_, HashMap<DynoId, bool>> {
+        self.inner
+            .ending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks a dyno that was adopted for an answer; [`Fact::Answering`] or [`Fact::BootTimeout`] follows.

@@ -10,6 +10,7 @@ mod key;
 mod kill;
 mod limits;
 mod managed;
+mod phase;
 mod random;
 mod rollout;
 mod routing;
