@@ -11,6 +11,7 @@ pub mod cert;
 pub mod code;
 pub mod dyno;
 pub mod fence;
+pub mod exec;
 pub mod health;
 pub mod id;
 pub mod limits;

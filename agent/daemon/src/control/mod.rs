@@ -311,6 +311,13 @@ impl Control {
                 outcome,
             },
             Fact::BootTimeout { dyno, listening } => Event::BootTimedOut { dyno, listening },
+            Fact::Said { dyno, text } => {
+                if let Some(d) = self.observed.dynos.get(&dyno) {
+                    let (app, name) = (d.record.app, d.record.name.to_string());
+                    self.hands.logs.write(app, "heroku", &name, &text);
+                }
+                return;
+            }
             Fact::OverMemory { dyno, used, soft } => return self.over_memory(dyno, used, soft),
             Fact::Exited { dyno, exit } => Event::Exited { dyno, exit },
         };
