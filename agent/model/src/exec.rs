@@ -4,6 +4,7 @@
 //! ends. The environment is the dyno's own, which the shim has: no config var travels.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The most bytes of JSON that one order has.
 pub const MAX_ORDER: usize = 1 << 20;
@@ -42,6 +43,26 @@ impl ExecOrder {
             format!("The environment variable {k:?} can't be set: a name has no '=', and neither name nor value a NUL.")
         })
     }
+}
+
+/// hokku: the first message on the WebSocket of `GET /hokku/apps/:app/dynos/:dyno/exec`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    /// A shell command line. Ignored when `argv` is given.
+    #[serde(default)]
+    pub command: String,
+    /// Program and arguments, unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argv: Option<Vec<String>>,
+    /// More environment, over the dyno's.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Rows and columns of the caller's terminal; null for three pipes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tty: Option<(u16, u16)>,
+    /// Leave out the slug's profile scripts, whose output would be among the command's.
+    #[serde(default)]
+    pub bare: bool,
 }
 
 #[cfg(test)]

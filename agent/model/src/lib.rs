@@ -8,6 +8,7 @@ pub mod api;
 pub mod app;
 pub mod autoscale;
 pub mod cert;
+pub mod checks;
 pub mod code;
 pub mod dyno;
 pub mod fence;

@@ -57,7 +57,7 @@ pub async fn run(
                 }
                 Ok(Some(Frame::Exited(exit))) => return Ok(exit),
                 Ok(Some(_)) => {}
-                Ok(None) | Err(_) => return Ok(Exit::Lost),
+                Ok(None) | Err(_) => return Ok::<_, String>(Exit::Lost),
             }
         }
     };
