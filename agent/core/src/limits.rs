@@ -35,6 +35,8 @@ pub struct Waits {
     pub grace: Duration,
     /// For what is in flight, where the app says nothing; see [`DRAIN`].
     pub drain: Duration,
+    /// See [`MEMORY_RESTART`].
+    pub memory_restart: Duration,
 }
 
 impl Default for Waits {
@@ -43,6 +45,7 @@ impl Default for Waits {
             boot: BOOT,
             grace: GRACE,
             drain: DRAIN,
+            memory_restart: MEMORY_RESTART,
         }
     }
 }

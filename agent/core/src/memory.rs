@@ -1,9 +1,6 @@
 //! Memory above the soft limit: what is said, and when a dyno is replaced for it.
 
-use crate::{
-    limits,
-    observed::{DynoState, Observed},
-};
+use crate::observed::{DynoState, Observed};
 use hokku_model::{
     DynoId, Micros,
     code::{R14, R15},
@@ -24,7 +21,7 @@ pub fn r15() -> String {
 }
 
 /// Is this dyno, which is above its soft limit, to be replaced now? Only where that was asked for, after
-/// [`limits::MEMORY_RESTART`] at work, and while nothing else of the app's formation comes or goes: a leak in all dynos
+/// [`Waits::memory_restart`](crate::limits::Waits) at work, and while nothing else of the app's formation comes or goes: a leak in all dynos
 /// at once replaces one after the other.
 pub fn to_replace(observed: &Observed, dyno: DynoId, now: Micros) -> bool {
     let Some(d) = observed.dynos.get(&dyno) else {
@@ -38,6 +35,6 @@ pub fn to_replace(observed: &Observed, dyno: DynoId, now: Micros) -> bool {
     d.record.quota.memory_restart
         && !d.record.oneoff
         && !d.stop_asked
-        && now.since(since) >= limits::MEMORY_RESTART
+        && now.since(since) >= observed.waits.memory_restart
         && observed.dynos.values().all(rests)
 }

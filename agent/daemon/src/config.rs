@@ -62,6 +62,9 @@ pub struct Config {
     pub stop_grace: u64,
     /// Seconds that requests and WebSockets in flight have to end on a dyno that left the routes.
     pub drain_timeout: u64,
+    /// Seconds that a dyno above its soft memory limit was up at least before it is replaced, where its app asks for
+    /// that (`limits:set --memory-restart`).
+    pub memory_restart_after: u64,
     /// Builds.
     pub build: BuildConfig,
     /// Budgets in bytes for what may be deleted.
@@ -168,6 +171,7 @@ impl Default for Config {
             boot_timeout: 60,
             stop_grace: 30,
             drain_timeout: 30,
+            memory_restart_after: 300,
             build: BuildConfig::default(),
             retain: Retain::default(),
             acme: AcmeConfig::default(),

@@ -130,6 +130,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         logs,
         fence,
         walls: capability.walls,
+        candidates: control::Candidates::default(),
     };
     let ears = Ears {
         orders,

@@ -26,6 +26,14 @@ impl Inside {
         Inside { plain }
     }
 
+    /// Is this one of them? Behind walls a sender of signals that is outside has the number 0.
+    pub fn has(&self, pid: i32) -> bool {
+        match self.plain {
+            true => self.pids().contains(&pid),
+            false => pid != 0,
+        }
+    }
+
     /// Sends a signal to each of them, not to the shim.
     pub fn signal(&self, signal: i32) {
         if self.plain {

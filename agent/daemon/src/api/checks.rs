@@ -51,11 +51,14 @@ pub(super) async fn run(
     all.retain(|d| d.record.name.kind == kind && d.pid != 0);
     let made = join_all(all.iter().map(|d| state.control.check_now(&d.record))).await;
     for (d, made) in all.into_iter().zip(made) {
-        let own = &d.record.care.checks;
-        let results = match own.is_empty() {
-            true => made.iter().map(|l| result(&Plain::check(), Some(l))).collect(),
-            false => own.iter().zip(&made).map(|(c, l)| result(c, Some(l))).collect(),
-        };
+        let mut own = d.record.care.checks.clone();
+        if own.is_empty() {
+            own.push(Plain::check());
+        }
+        // there is one attempt by hand
+        own.iter_mut().for_each(|c| c.attempts = 1);
+        let results = own.iter().zip(&made);
+        let results = results.map(|(c, l)| result(c, Some(l))).collect();
         add(&mut types, d, results);
     }
     Ok(Json(types.remove(&kind).unwrap_or_default()))

@@ -8,6 +8,7 @@
 
 mod act;
 mod app_json;
+mod candidates;
 mod fence;
 mod files;
 mod handle;
@@ -21,6 +22,7 @@ mod source;
 mod sweep;
 mod view;
 
+pub use candidates::Candidates;
 pub use handle::{Command, DynoView, Handle, OneoffOrder, Order, PushMessage, PushOrder};
 
 use crate::{
@@ -75,6 +77,8 @@ pub struct Hands {
     pub fence: Fence,
     /// What keeps dynos apart on this host.
     pub walls: Walls,
+    /// What was started for releases that are being rolled out.
+    pub candidates: Candidates,
 }
 
 /// What the loop listens to.
@@ -133,6 +137,7 @@ impl Control {
             boot: seconds(hands.config.boot_timeout),
             grace: seconds(hands.config.stop_grace),
             drain: seconds(hands.config.drain_timeout),
+            memory_restart: seconds(hands.config.memory_restart_after),
         };
         let builds = queue::Queue::new(hands.config.build.parallel);
         let mut control = Control {
@@ -273,6 +278,9 @@ impl Control {
 
     fn apply(&mut self, event: &Event) {
         for note in self.observed.apply(event, Micros::now()) {
+            if let Some(dyno) = candidates::dyno_of(event) {
+                self.hands.candidates.said(dyno, &note.dyno, &note.text);
+            }
             self.hands
                 .logs
                 .write(note.app, "heroku", &note.dyno, &note.text);
@@ -314,6 +322,7 @@ impl Control {
             Fact::Said { dyno, text } => {
                 if let Some(d) = self.observed.dynos.get(&dyno) {
                     let (app, name) = (d.record.app, d.record.name.to_string());
+                    self.hands.candidates.said(dyno, &name, &text);
                     self.hands.logs.write(app, "heroku", &name, &text);
                 }
                 return;

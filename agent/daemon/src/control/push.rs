@@ -9,7 +9,6 @@ use bytes::Bytes;
 use hokku_model::{
     app::App,
     health::AppJson,
-    log::LogFilter,
     release::{Release, ReleaseStatus},
     route::RELEASE_PATH,
     said::Said,
@@ -338,14 +337,10 @@ async fn failed(hands: &Hands, talk: &Talk, app: &App, release: &Release) {
         release.version, release.failure
     ))
     .await;
-    let since = jiff::Timestamp::from_microsecond(release.created_at.0)
-        .map(|t| t.to_string())
-        .unwrap_or_default();
-    let lines = hands.logs.recent(app.id, 500, LogFilter::default()).await;
-    let new: Vec<_> = lines
-        .iter()
-        .filter(|l| l.time.get(..19) >= since.get(..19) && l.dyno != "router" && l.dyno != "api")
-        .collect();
+    // of its own dynos alone: those that serve go on writing meanwhile
+    let (dynos, mut new) = hands.candidates.of(app.id, release.version);
+    new.extend(hands.logs.of_dynos(app.id, dynos, LAST_LINES).await);
+    new.sort_by(|a, b| a.time.cmp(&b.time));
     if !new.is_empty() {
         talk.say(" !     The last lines of its log:\n").await;
         for line in &new[new.len().saturating_sub(LAST_LINES)..] {
