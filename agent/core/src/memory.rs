@@ -4,6 +4,7 @@ use crate::observed::{DynoState, Observed};
 use hokku_model::{
     DynoId, Micros,
     code::{R14, R15},
+    route::Passing,
 };
 
 /// Heroku's two lines (Dev Center "Error Codes", R14): `Process running mem=1028M(103.3%)`, and the code.
@@ -13,6 +14,26 @@ pub fn r14(used: u64, soft: u64) -> [String; 2] {
         format!("Process running mem={}M({percent:.1}%)", used >> 20),
         format!("Error {} ({})", R14.code, R14.desc),
     ]
+}
+
+/// The line that names the requests in flight: `Memory quota exceeded with 2 requests in flight: GET /a (3.2 s), …`.
+pub fn in_flight(count: usize, requests: &[Passing]) -> String {
+    let what = match count {
+        0 => return "Memory quota exceeded with no requests in flight".into(),
+        1 => "1 request".to_owned(),
+        n => format!("{n} requests"),
+    };
+    let clean = |text: &str| -> String { text.chars().filter(|c| !c.is_control()).collect() };
+    let one = |p: &Passing| {
+        let seconds = p.ms as f64 / 1000.0;
+        format!("{} {} ({seconds:.1} s)", clean(&p.method), clean(&p.path))
+    };
+    let shown: Vec<String> = requests.iter().map(one).collect();
+    let more = match count.saturating_sub(requests.len()) {
+        0 => String::new(),
+        n => format!(", and {n} more"),
+    };
+    format!("Memory quota exceeded with {what} in flight: {}{more}", shown.join(", "))
 }
 
 /// The line at the hard limit.

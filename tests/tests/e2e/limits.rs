@@ -62,8 +62,14 @@ fn a_dyno_above_its_soft_limit_is_replaced_once_and_no_request_fails() {
         (now.len() == 1 && now[0].1 == "up" && now != before).then_some(now)
     });
     let load = host.load("shop", 50, 4);
-    assert_eq!(host.get("shop", "/alloc/80").text(), "allocated");
-    host.logged("shop", "Error R14 (Memory quota exceeded)");
+    std::thread::scope(|s| {
+        let slow = s.spawn(|| host.get("shop", "/sleep/4000?token=secret").status);
+        assert_eq!(host.get("shop", "/alloc/80").text(), "allocated");
+        host.logged("shop", "Error R14 (Memory quota exceeded)");
+        let said = host.logged("shop", "Memory quota exceeded with ");
+        assert!(said.contains("GET /sleep/4000 ("), "{said}");
+        assert_eq!(slow.join().expect("it is answered"), 200);
+    });
     // R14 is said every 20 s while it lasts, and the one that comes when it is up for so long is the last
     eventually("its replacement is ordered", 60, || {
         let log = host.app(&["logs", "-n", "1500", "-a", "shop"]).ok().out();

@@ -355,6 +355,11 @@ impl Control {
                 self.refused = refused;
                 Event::Certified { version }
             }
+            LinkEvent::Report(RouterReport::InFlight {
+                dyno,
+                count,
+                requests,
+            }) => return self.in_flight(dyno, count, &requests),
             LinkEvent::Report(RouterReport::Hello { version, .. }) => Event::RouterCame { version },
         };
         self.apply(&event);
