@@ -1,7 +1,7 @@
 //! The one definition of the commands and their flags; help and completions are made from it.
 
 use crate::commands::{
-    apps, auth, authorizations, autoscale, buildpacks, builds, certs, completions, config, credentials, domains, hokku_toml, isolation, keys, limits, logs, maintenance, manual, open, ps, ps_why, releases, remotes, routing, run, runs, status,
+    apps, auth, authorizations, autoscale, buildpacks, builds, certs, checks, completions, config, credentials, domains, hokku_toml, isolation, keys, limits, logs, maintenance, manual, open, ps, ps_copy, ps_exec, ps_why, releases, remotes, routing, run, runs, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -59,6 +59,14 @@ pub enum Command {
     PsRestart(ps::Restart),
     #[command(name = "ps:why", visible_alias = "why")]
     PsWhy(ps_why::Why),
+    #[command(name = "ps:exec", alias = "exec")]
+    PsExec(ps_exec::Exec),
+    #[command(name = "ps:copy")]
+    PsCopy(ps_copy::Copy),
+    #[command(name = "checks", alias = "checks:list")]
+    Checks(checks::List),
+    #[command(name = "checks:run")]
+    ChecksRun(checks::Run),
     #[command(name = "ps:stop", visible_aliases = ["stop", "kill", "ps:kill"], aliases = ["dyno:stop", "dyno:kill"])]
     PsStop(ps::Stop),
     #[command(name = "ps:type", aliases = ["dyno:type", "ps:resize", "dyno:resize", "resize"])]

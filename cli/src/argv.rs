@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 
 /// The commands whose operands are a command line of their own.
-const RUNNERS: [&str; 2] = ["run", "run:detached"];
+const RUNNERS: [&str; 3] = ["run", "run:detached", IN_A_DYNO];
+
+/// The one whose first operand may be a dyno.
+const IN_A_DYNO: &str = "ps:exec";
 
 /// What was typed, put in order.
 #[derive(Debug, PartialEq)]
@@ -92,6 +95,16 @@ fn trailing_flags(tail: &mut Vec<OsString>) -> Vec<OsString> {
         }
     }
     found
+}
+
+fn is_dyno(word: &OsStr) -> bool {
+    let name = |w: &str| w.parse::<hokku_model::name::DynoName>().is_ok();
+    word.to_str().is_some_and(name)
+}
+
+fn is_dyno_flag(word: &OsStr) -> bool {
+    let flag = |w: &str| w.starts_with("-d") || w.starts_with("--dyno");
+    word.to_str().is_some_and(flag)
 }
 
 fn unknown(typed: &str, known: &BTreeSet<String>) -> Fail {
@@ -180,10 +193,18 @@ pub fn arrange(words: &[OsString], definition: &Command) -> Result<Line> {
         .get_arguments()
         .fold(runner.clone(), |c, global| c.arg(global.clone()));
     let mut cut = 0;
+    let mut named = name != IN_A_DYNO;
     while cut < operands.len() && operands[cut] != "--" {
         match flag_length(&runner, &operands[cut..]) {
+            0 if !named && is_dyno(&operands[cut]) => {
+                named = true;
+                cut += 1;
+            }
             0 => break,
-            n => cut = (cut + n).min(operands.len()),
+            n => {
+                named |= is_dyno_flag(&operands[cut]);
+                cut = (cut + n).min(operands.len());
+            }
         }
     }
     line.extend_from_slice(&operands[..cut]);
@@ -297,6 +318,17 @@ mod tests {
                 "app run:detached -t | rake --help",
             ),
             ("run --help", "app run --help"),
+            ("ps:exec", "app ps:exec"),
+            ("ps exec web.1", "app ps:exec web.1"),
+            ("ps:exec web.1 -- ls -la", "app ps:exec web.1 | ls -la"),
+            ("ps:exec web.1 ls -d x", "app ps:exec web.1 | ls -d x"),
+            (
+                "ps:exec worker.2 -a x1 -- ls -a y",
+                "app ps:exec worker.2 -a x1 | ls -a y",
+            ),
+            ("ps:exec web.1 ls -a x1", "app ps:exec web.1 -a x1 | ls"),
+            ("ps:exec -d web.2 web.1 x", "app ps:exec -d web.2 | web.1 x"),
+            ("ps:exec 'ls | wc'", "app ps:exec | 'ls | wc'"),
             ("run", "app run"),
             ("run -e", "app run -e"),
             ("-H http://h run ls", "app -H http://h run | ls"),

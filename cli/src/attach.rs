@@ -1,4 +1,4 @@
-//! A one-off dyno on this terminal, or on these pipes: bytes both ways over a WebSocket, and the exit status at the end.
+//! A one-off dyno, or a command in a running one, on this terminal or on these pipes: bytes both ways over a WebSocket, and the exit status at the end.
 //!
 //! Binary messages carry stdin to the dyno and, with a first byte of 1 or 2, its stdout and stderr back; text messages are
 //! [`AttachMessage`]s. Nothing is read from the socket that can't be written out, and nothing from stdin that can't be
@@ -63,6 +63,103 @@ pub fn connect(client: &Client, address: &str) -> Result<Session> {
     })
 }
 
+/// Says what is to be run in the dyno, and waits until it runs.
+///
+/// # Errors
+/// It does not: the server says why.
+pub fn order(
+    client: &Client,
+    session: &mut Session,
+    dyno: &str,
+    order: hokku_model::exec::ExecRequest,
+) -> Result<()> {
+    client.wait(async {
+        let wanted = text(&AttachMessage::Exec { order });
+        session
+            .send(wanted)
+            .await
+            .map_err(|e| Fail::new(format!("The connection to {dyno} broke: {e}.")))?;
+        loop {
+            match session.next().await {
+                Some(Ok(Message::Text(line))) => match serde_json::from_str(&line) {
+                    Ok(AttachMessage::Started) => return Ok(()),
+                    Ok(AttachMessage::Refused { text }) => {
+                        return Err(Fail::refused(0, crate::output::clean(&text)));
+                    }
+                    _ => {}
+                },
+                Some(Ok(Message::Close(_)) | Err(_)) | None => {
+                    let text = format!("The connection to {dyno} was closed before the command ran.");
+                    return Err(Fail::new(text));
+                }
+                Some(Ok(_)) => {}
+            }
+        }
+    })
+}
+
+/// Passes the command's standard output to `take`, on a thread of its own, until it has ended: its exit status, and what
+/// `take` gave. Standard error is shown; standard input is empty.
+///
+/// # Errors
+/// As [`converse`].
+pub fn fetch<T: Send + 'static>(
+    client: &Client,
+    session: Session,
+    dyno: &str,
+    take: impl FnOnce(Pieces) -> T + Send + 'static,
+) -> Result<(i32, T)> {
+    let (output, received) = channel::<(u8, Bytes)>(DEPTH);
+    let taking = std::thread::spawn(move || {
+        take(Pieces {
+            received,
+            piece: Bytes::new(),
+        })
+    });
+    let (sent, input) = channel(1);
+    drop(sent);
+    let ended = client.wait(talk(session, dyno, false, input, output));
+    let taken = taking
+        .join()
+        .map_err(|_| Fail::new("The output can't be taken."))?;
+    let (status, _) = ended?;
+    Ok((status, taken))
+}
+
+/// A command's standard output, to be read.
+pub struct Pieces {
+    received: Receiver<(u8, Bytes)>,
+    piece: Bytes,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.received.blocking_recv() {
+                Some((1, data)) => self.piece = data,
+                Some((_, data)) => {
+                    let _ = io::stderr().write_all(&data);
+                }
+                None => return Ok(0),
+            }
+        }
+        let n = buf.len().min(self.piece.len());
+        buf[..n].copy_from_slice(&self.piece.split_to(n));
+        Ok(n)
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        // what is not wanted any more still has to come through, or the command's end would not
+        while let Some((stream, data)) = self.received.blocking_recv() {
+            if stream == 2 {
+                let _ = io::stderr().write_all(&data);
+            }
+        }
+    }
+}
+
 /// Talks until the dyno ends; its exit status comes back. With `tty`, this terminal is the dyno's.
 ///
 /// # Errors
@@ -73,7 +170,16 @@ pub fn converse(client: &Client, session: Session, dyno: &str, tty: bool) -> Res
     } else {
         None
     };
-    let ended = client.wait(talk(session, dyno, tty));
+    let (output, written) = write_output();
+    let ended = client.wait(async {
+        let ended = talk(session, dyno, tty, read_stdin(), output).await;
+        // What was received is out once the thread has ended. A person who leaves does not wait for a slow reader.
+        let leaves = matches!(&ended, Err(e) if e.status > 128);
+        if !leaves {
+            let _ = tokio::task::spawn_blocking(move || written.join()).await;
+        }
+        ended
+    });
     drop(raw);
     let (status, text) = ended?;
     // 130 and 143 are what the person did; the rest of the signals deserve a word.
@@ -93,11 +199,15 @@ fn lost(dyno: &str, why: &str) -> Fail {
     ))
 }
 
-async fn talk(session: Session, dyno: &str, tty: bool) -> Result<(i32, String)> {
+async fn talk(
+    session: Session,
+    dyno: &str,
+    tty: bool,
+    mut input: Receiver<Bytes>,
+    output: Sender<(u8, Bytes)>,
+) -> Result<(i32, String)> {
     let (mut sink, stream) = session.split();
     let (orders, mut ordered) = channel::<Message>(DEPTH);
-    let mut input = read_stdin();
-    let (output, written) = write_output();
     let heard = Cell::new(0_u64);
     if tty {
         resize(&orders).await;
@@ -130,19 +240,14 @@ async fn talk(session: Session, dyno: &str, tty: bool) -> Result<(i32, String)> 
     let receiving = receive(stream, output, &heard, dyno);
     let watching = watch(&orders, tty);
 
-    let (ended, complete) = tokio::select! {
-        ended = receiving => (ended, true),
-        fail = sending => (Err(fail), false),
+    tokio::select! {
+        ended = receiving => ended,
+        fail = sending => Err(fail),
         signal = watching => {
             let text = format!("Stopped; {dyno} is hung up on.");
-            (Err(Fail { status: 128 + signal, text, http: 0 }), false)
+            Err(Fail { status: 128 + signal, text, http: 0 })
         }
-    };
-    // What was received is out once the thread has ended. A person who leaves does not wait for a slow reader.
-    if complete {
-        let _ = tokio::task::spawn_blocking(move || written.join()).await;
     }
-    ended
 }
 
 /// Passes output on until the dyno says how it ended.

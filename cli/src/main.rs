@@ -6,7 +6,7 @@
 //! Who calls it: people, scripts, and git (for a token). Tests: beside the code, and `cli/tests`.
 //!
 //! Exit status: 0 done; 1 trouble on this side (no server reached, files, git, the terminal); 2 wrong use or refused by
-//! the server; of `run`, the command's own.
+//! the server; of `run` and `ps:exec`, the command's own.
 
 mod args;
 mod argv;
@@ -72,10 +72,14 @@ fn dispatch(command: Command, cx: &Context, tail: Vec<OsString>) -> Result<i32> 
     match command {
         Command::Run(c) => return c.run(cx, tail),
         Command::RunAttach(c) => return c.run(cx),
+        Command::PsExec(c) => return c.run(cx, tail),
+        Command::ChecksRun(c) => return c.run(cx),
         Command::RunDetached(c) => c.run(cx, tail),
         Command::RunList(c) => c.run(cx),
         Command::RunLogs(c) => c.run(cx),
         Command::RunStop(c) => c.run(cx),
+        Command::PsCopy(c) => c.run(cx),
+        Command::Checks(c) => c.run(cx),
         Command::Apps(c) => c.run(cx),
         Command::AppsCreate(c) => c.run(cx),
         Command::AppsInfo(c) => c.run(cx),

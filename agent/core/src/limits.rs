@@ -40,6 +40,8 @@ pub struct Waits {
     pub drain: Duration,
     /// For a release command; see [`RELEASE`].
     pub release: Duration,
+    /// See [`MEMORY_RESTART`].
+    pub memory_restart: Duration,
 }
 
 impl Default for Waits {
@@ -49,6 +51,7 @@ impl Default for Waits {
             grace: GRACE,
             drain: DRAIN,
             release: RELEASE,
+            memory_restart: MEMORY_RESTART,
         }
     }
 }

@@ -1,12 +1,10 @@
 //! Memory above the soft limit: what is said, and when a dyno is replaced for it.
 
-use crate::{
-    limits,
-    observed::{DynoState, Observed},
-};
+use crate::observed::{DynoState, Observed};
 use hokku_model::{
     DynoId, Micros,
     code::{R14, R15},
+    route::Passing,
 };
 
 /// Heroku's two lines (Dev Center "Error Codes", R14): `Process running mem=1028M(103.3%)`, and the code.
@@ -18,13 +16,33 @@ pub fn r14(used: u64, soft: u64) -> [String; 2] {
     ]
 }
 
+/// The line that names the requests in flight: `Memory quota exceeded with 2 requests in flight: GET /a (3.2 s), …`.
+pub fn in_flight(count: usize, requests: &[Passing]) -> String {
+    let what = match count {
+        0 => return "Memory quota exceeded with no requests in flight".into(),
+        1 => "1 request".to_owned(),
+        n => format!("{n} requests"),
+    };
+    let clean = |text: &str| -> String { text.chars().filter(|c| !c.is_control()).collect() };
+    let one = |p: &Passing| {
+        let seconds = p.ms as f64 / 1000.0;
+        format!("{} {} ({seconds:.1} s)", clean(&p.method), clean(&p.path))
+    };
+    let shown: Vec<String> = requests.iter().map(one).collect();
+    let more = match count.saturating_sub(requests.len()) {
+        0 => String::new(),
+        n => format!(", and {n} more"),
+    };
+    format!("Memory quota exceeded with {what} in flight: {}{more}", shown.join(", "))
+}
+
 /// The line at the hard limit.
 pub fn r15() -> String {
     format!("Error {} ({})", R15.code, R15.desc)
 }
 
 /// Is this dyno, which is above its soft limit, to be replaced now? Only where that was asked for, after
-/// [`limits::MEMORY_RESTART`] at work, and while nothing else of the app's formation comes or goes: a leak in all dynos
+/// [`Waits::memory_restart`](crate::limits::Waits) at work, and while nothing else of the app's formation comes or goes: a leak in all dynos
 /// at once replaces one after the other.
 pub fn to_replace(observed: &Observed, dyno: DynoId, now: Micros) -> bool {
     let Some(d) = observed.dynos.get(&dyno) else {
@@ -38,6 +56,6 @@ pub fn to_replace(observed: &Observed, dyno: DynoId, now: Micros) -> bool {
     d.record.quota.memory_restart
         && !d.record.oneoff
         && !d.stop_asked
-        && now.since(since) >= limits::MEMORY_RESTART
+        && now.since(since) >= observed.waits.memory_restart
         && observed.dynos.values().all(rests)
 }

@@ -24,6 +24,7 @@ fn care() -> Care {
         wait_ms: 1000,
         delay_ms: 0,
         warn: false,
+        on_failure: None,
     };
     Care {
         checks: [Purpose::Startup, Purpose::Readiness, Purpose::Liveness]

@@ -3,7 +3,7 @@
 mod node;
 
 use hokku_core::{event::Event, limits, memory};
-use hokku_model::dyno::Exit;
+use hokku_model::{dyno::Exit, route::Passing};
 use node::*;
 
 #[test]
@@ -11,6 +11,27 @@ fn the_lines_are_herokus() {
     let [running, error] = memory::r14(1028 << 20, 995 << 20);
     assert_eq!(running, "Process running mem=1028M(103.3%)");
     assert_eq!(error, "Error R14 (Memory quota exceeded)");
+}
+
+#[test]
+fn the_requests_in_flight_are_named() {
+    let of = |path: &str, ms| Passing {
+        method: "GET".into(),
+        path: path.into(),
+        ms,
+    };
+    assert_eq!(
+        memory::in_flight(0, &[]),
+        "Memory quota exceeded with no requests in flight"
+    );
+    assert_eq!(
+        memory::in_flight(1, &[of("/report\u{1b}[2J", 3210)]),
+        "Memory quota exceeded with 1 request in flight: GET /report[2J (3.2 s)"
+    );
+    assert_eq!(
+        memory::in_flight(9, &[of("/a", 900), of("/b", 0)]),
+        "Memory quota exceeded with 9 requests in flight: GET /a (0.9 s), GET /b (0.0 s), and 7 more"
+    );
 }
 
 #[test]

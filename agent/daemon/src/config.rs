@@ -65,6 +65,9 @@ pub struct Config {
     pub drain_timeout: u64,
     /// Seconds that a release command may take (Heroku: 3600).
     pub release_timeout: u64,
+    /// Seconds that a dyno above its soft memory limit was up at least before it is replaced, where its app asks for
+    /// that (`limits:set --memory-restart`).
+    pub memory_restart_after: u64,
     /// Builds.
     pub build: BuildConfig,
     /// Budgets in bytes for what may be deleted.
@@ -187,6 +190,7 @@ impl Default for Config {
             stop_grace: 30,
             drain_timeout: 30,
             release_timeout: 3600,
+            memory_restart_after: 300,
             build: BuildConfig::default(),
             retain: Retain::default(),
             acme: AcmeConfig::default(),

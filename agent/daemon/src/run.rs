@@ -145,6 +145,7 @@ async fn serve(mut config: Config, read: ReadSettings) -> anyhow::Result<()> {
         logs,
         fence,
         walls: capability.walls,
+        candidates: control::Candidates::default(),
     };
     let ears = Ears {
         orders,

@@ -619,6 +619,18 @@ pub enum AttachMessage {
         /// Its number.
         number: i32,
     },
+    /// Client, first message of an exec: what to run.
+    Exec {
+        /// The command.
+        order: crate::exec::ExecRequest,
+    },
+    /// Agent, first message of an exec: it runs.
+    Started,
+    /// Agent, last message of an exec: it does not run.
+    Refused {
+        /// Why, in sentences.
+        text: String,
+    },
     /// Agent, last message: how it ended.
     Exit {
         /// 0 to 255; 128 plus the signal when killed.

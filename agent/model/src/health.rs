@@ -109,6 +109,25 @@ pub struct Check {
     pub delay_ms: u64,
     /// A failure is only said in the log.
     pub warn: bool,
+    /// What is done besides when so many failures in a row count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+}
+
+/// What is done when a check fails, as Dokku's `onFailure`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// This program with these arguments is run inside the dyno.
+    Command {
+        /// Not empty.
+        argv: Vec<String>,
+    },
+    /// This URL gets a POST, sent from inside the dyno, with app, dyno, check, type and error as JSON.
+    Url {
+        /// `http://` or `https://`.
+        url: String,
+    },
 }
 
 impl Check {

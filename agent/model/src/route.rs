@@ -186,7 +186,26 @@ pub enum RouterOrder {
         /// Milliseconds until what is left is closed; WebSockets are closed first, each with a close frame.
         deadline_ms: u64,
     },
+    /// Report `InFlight` for this dyno. A router that does not know this says nothing.
+    ShowInFlight {
+        /// Which dyno.
+        dyno: DynoId,
+    },
 }
+
+/// A request on its way, as it is shown to who owns the app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Passing {
+    /// `GET`
+    pub method: String,
+    /// Without the query.
+    pub path: String,
+    /// Milliseconds since its head was whole.
+    pub ms: u64,
+}
+
+/// So many requests are shown of one dyno.
+pub const PASSING_MAX: usize = 5;
 
 /// Router to agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -217,6 +236,15 @@ pub enum RouterReport {
     Drained {
         /// Which dyno.
         dyno: DynoId,
+    },
+    /// What is in flight to a dyno now.
+    InFlight {
+        /// Which dyno.
+        dyno: DynoId,
+        /// How many requests.
+        count: usize,
+        /// Those that have been for longest, at most [`PASSING_MAX`], the longest first.
+        requests: Vec<Passing>,
     },
 }
 

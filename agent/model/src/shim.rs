@@ -168,6 +168,16 @@ pub enum Frame {
     Listening(Vec<u16>),
     /// Shim to client, last frame: how it ended.
     Exited(Exit),
+    /// Client to shim: a part of an [`crate::exec::ExecOrder`] as JSON.
+    Order(Vec<u8>),
+    /// Client to shim: the order is complete; run it. From here on the connection is that command's alone: its streams,
+    /// terminal, signals and end, as those of the dyno are for who is attached to it. A shim from before this frame
+    /// closes the connection.
+    Exec,
+    /// Shim to client: the ordered command runs.
+    Executing,
+    /// Shim to client, last frame: it does not run; why, in sentences.
+    Refused(String),
 }
 
 /// The most bytes a frame may carry.
@@ -200,6 +210,10 @@ impl Frame {
                 p.extend(n.to_be_bytes());
                 (10, p)
             }
+            Frame::Order(b) => (20, b.clone()),
+            Frame::Exec => (21, vec![]),
+            Frame::Executing => (22, vec![]),
+            Frame::Refused(text) => (23, text.as_bytes()[..text.len().min(MAX_FRAME)].to_vec()),
         };
         let mut out = Vec::with_capacity(5 + p.len());
         out.push(t);
@@ -255,6 +269,10 @@ impl Frame {
                 1 => Exit::Signal(int(&p[1..])?),
                 _ => Exit::Lost,
             }),
+            (20, _) => Frame::Order(p),
+            (21, 0) => Frame::Exec,
+            (22, 0) => Frame::Executing,
+            (23, _) => Frame::Refused(String::from_utf8_lossy(&p).into_owned()),
             _ => return Err(format!("frame of type {t} with {len} bytes")),
         }))
     }
@@ -282,6 +300,10 @@ mod tests {
             Frame::Exited(Exit::Code(3)),
             Frame::Exited(Exit::Signal(9)),
             Frame::Exited(Exit::Lost),
+            Frame::Order(b"{}".to_vec()),
+            Frame::Exec,
+            Frame::Executing,
+            Frame::Refused("no ü".into()),
         ];
         let (mut buf, mut got) = (vec![], vec![]);
         for b in frames.iter().flat_map(Frame::encode) {

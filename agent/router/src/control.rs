@@ -11,9 +11,10 @@ use crate::handover::{self, Answer, Claim, Quorum, Word};
 use crate::lines::{LINE_MAX, read_line};
 use crate::snapshot;
 use crate::table::{Register, all_targets};
-use crate::thread::{Handle, Order, Shared};
+use crate::thread::{Handle, Order, Shared, longest};
 use anyhow::Context;
-use hokku_model::route::{CertTable, RouteTable, RouterOrder, RouterReport};
+use hokku_model::DynoId;
+use hokku_model::route::{CertTable, Passing, RouteTable, RouterOrder, RouterReport};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
@@ -34,6 +35,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// An agent that does not read its reports for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What is in flight is told by the threads that answer within this time.
+const SHOWING: Duration = Duration::from_millis(500);
 /// A year is as good as for ever, and no overflow.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -282,7 +285,9 @@ impl Control {
                     }
                     RouterReport::Drained { dyno } => self.quorum.heard(n, Claim::Drained(dyno)),
                     // the certificates of clients that come now are this router's
-                    RouterReport::Hello { .. } | RouterReport::CertsApplied { .. } => Vec::new(),
+                    RouterReport::Hello { .. }
+                    | RouterReport::CertsApplied { .. }
+                    | RouterReport::InFlight { .. } => Vec::new(),
                 };
                 self.claim(agreed).await;
             }
@@ -356,7 +361,36 @@ impl Control {
                 let wait = Duration::from_millis(deadline_ms).min(FOR_EVER);
                 self.drains.order(dyno, Instant::now() + wait);
             }
+            RouterOrder::ShowInFlight { dyno } => {
+                let (count, requests) = self.in_flight(dyno).await;
+                self.report(RouterReport::InFlight {
+                    dyno,
+                    count,
+                    requests,
+                })
+                .await;
+            }
         }
+    }
+
+    /// How many requests are in flight to a dyno, and those that have been for longest. Connections that an earlier router
+    /// still has are not among them.
+    async fn in_flight(&self, dyno: DynoId) -> (usize, Vec<Passing>) {
+        let mut asked = Vec::new();
+        for thread in &self.parts.threads {
+            let (tell, told) = oneshot::channel();
+            if thread.orders.try_send(Order::Show(dyno, tell)).is_ok() {
+                asked.push(told);
+            }
+        }
+        let (mut count, mut all) = (0, Vec::new());
+        for told in asked {
+            if let Ok(Ok((n, some))) = timeout(SHOWING, told).await {
+                count += n;
+                all.extend(some);
+            }
+        }
+        (count, longest(all))
     }
 
     /// Reads certificates on a thread of their own, because thousands take a while and routes must not wait for that.

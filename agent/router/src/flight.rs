@@ -17,6 +17,7 @@ use crate::thread::Ctx;
 use crate::wire::Wire;
 use hokku_model::DynoId;
 use hokku_model::code::{self, Code};
+use hokku_model::route::Passing;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -116,6 +117,8 @@ pub(crate) struct Flight {
     pub saved: Cell<u64>,
     /// Its app's row among the figures.
     slot: Cell<u32>,
+    /// For its log line, and for who asks what is in flight.
+    texts: RefCell<Texts>,
 }
 
 impl Flight {
@@ -230,6 +233,18 @@ impl Flight {
             .is_some_and(|c| c.dyno().id == dyno)
     }
 
+    /// What it asks for, as somebody may see it who looks at the app: no query, and not without end.
+    pub fn shown(&self, now: u64) -> Passing {
+        let texts = self.texts.borrow();
+        let path = texts.get(1).split(|b| *b == b'?').next().unwrap_or_default();
+        let text = |b: &[u8]| String::from_utf8_lossy(&b[..b.len().min(SHOWN)]).into_owned();
+        Passing {
+            method: text(texts.get(0)),
+            path: text(path),
+            ms: now.saturating_sub(self.begun),
+        }
+    }
+
     pub fn is_tunnel(&self) -> bool {
         self.phase.get() == Phase::Tunnel
     }
@@ -337,7 +352,11 @@ impl Flight {
     }
 }
 
+/// Bytes of a path that are shown.
+const SHOWN: usize = 200;
+
 /// Texts of a log line in one piece of memory, one after the other.
+#[derive(Default)]
 struct Texts {
     all: Vec<u8>,
     /// Ends of method, path, host, request id and forwarded-for.
@@ -357,7 +376,6 @@ impl Texts {
 }
 
 struct Entry {
-    texts: Texts,
     https: bool,
     protocol: &'static str,
     app: Option<Arc<App>>,
@@ -396,6 +414,13 @@ impl Ticket {
         host: &[u8],
         minor: u8,
     ) -> Ticket {
+        let mut texts = Texts {
+            all: buffers::text(),
+            ends: [0; 5],
+        };
+        texts.put(0, method);
+        texts.put(1, path);
+        texts.put(2, host);
         let flight = Rc::new(Flight {
             ctx: ctx.clone(),
             begun,
@@ -414,17 +439,10 @@ impl Ticket {
             uploaded: Cell::new(0),
             saved: Cell::new(0),
             slot: Cell::new(NO_APP),
+            texts: RefCell::new(texts),
         });
         let key = ctx.flights.borrow_mut().insert(flight.clone());
-        let mut texts = Texts {
-            all: buffers::text(),
-            ends: [0; 5],
-        };
-        texts.put(0, method);
-        texts.put(1, path);
-        texts.put(2, host);
         let entry = Entry {
-            texts,
             https: wire.tls.is_some(),
             tls_version: wire.tls.as_ref().map(|t| t.version.name()),
             tries: 0,
@@ -454,8 +472,10 @@ impl Ticket {
 
     /// Who asks, as it is told to the app.
     pub fn forwarded(&mut self, request_id: &[u8], fwd: &[u8], https: bool) {
-        self.entry.texts.put(3, request_id);
-        self.entry.texts.put(4, fwd);
+        let mut texts = self.flight.texts.borrow_mut();
+        texts.put(3, request_id);
+        texts.put(4, fwd);
+        drop(texts);
         self.entry.https = https;
     }
 
@@ -552,7 +572,8 @@ impl Drop for Ticket {
                 tunnel: flight.is_tunnel(),
             },
         );
-        let text = |i: usize| e.texts.get(i);
+        let texts = flight.texts.take();
+        let text = |i: usize| texts.get(i);
         let line = Line {
             code: e.code,
             sock: e.sock,
@@ -573,6 +594,6 @@ impl Drop for Ticket {
         ctx.lines
             .borrow_mut()
             .add(e.app.as_ref().map(|a| a.id), &line);
-        buffers::done_with(std::mem::take(&mut e.texts.all));
+        buffers::done_with(texts.all);
     }
 }

@@ -17,6 +17,7 @@ use crate::wire::{Counted, Wire};
 use crate::{client, clock, drain};
 use arc_swap::ArcSwap;
 use hokku_model::DynoId;
+use hokku_model::route::{PASSING_MAX, Passing};
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -50,6 +51,8 @@ pub(crate) enum Order {
     Close(DynoId, Duration),
     /// End everything that is in flight to this dyno.
     Cut(DynoId),
+    /// Tell what has been in flight to this dyno for longest, and how much there is.
+    Show(DynoId, oneshot::Sender<(usize, Vec<Passing>)>),
     /// Another router takes the new connections: let clients go to it with the answer they get next.
     Retire,
     /// Finish what is in flight and end.
@@ -224,11 +227,25 @@ fn obey(ctx: &Rc<Ctx>, order: Order) {
             let _ = seen.send(());
         }
         Order::Close(dyno, window) => close_over(ctx.flights_to(dyno), window),
+        Order::Show(dyno, to) => {
+            let now = clock::ms();
+            let flights = ctx.flights_to(dyno);
+            let all = flights.iter().map(|f| f.shown(now)).collect();
+            // nobody waits for the answer of a thread that took too long
+            let _ = to.send((flights.len(), longest(all)));
+        }
         Order::Cut(dyno) => ctx.flights_to(dyno).iter().for_each(|f| f.cut()),
         Order::Retire => retire(ctx),
         // given once
         Order::Stop => {}
     }
+}
+
+/// Those that have been on their way for longest, at most [`PASSING_MAX`].
+pub(crate) fn longest(mut all: Vec<Passing>) -> Vec<Passing> {
+    all.sort_by_key(|p| std::cmp::Reverse(p.ms));
+    all.truncate(PASSING_MAX);
+    all
 }
 
 fn retire(ctx: &Ctx) {

@@ -75,13 +75,6 @@ impl Clients {
     pub fn get(&mut self, id: u64) -> Option<&mut Client> {
         self.all.iter_mut().find(|c| c.id == id)
     }
-
-    /// A frame for everybody.
-    pub fn tell_all(&mut self, frame: &Frame) {
-        for c in &mut self.all {
-            c.tell(frame);
-        }
-    }
 }
 
 impl Client {

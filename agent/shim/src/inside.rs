@@ -7,6 +7,9 @@ use std::{
     path::Path,
 };
 
+/// How often a session is looked through for what was born while it was killed.
+const MOST_LOOKS: usize = 100;
+
 /// All processes that came from the one this shim started.
 pub struct Inside {
     plain: bool,
@@ -21,6 +24,14 @@ impl Inside {
             unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
         }
         Inside { plain }
+    }
+
+    /// Is this one of them? Behind walls a sender of signals that is outside has the number 0.
+    pub fn has(&self, pid: i32) -> bool {
+        match self.plain {
+            true => self.pids().contains(&pid),
+            false => pid != 0,
+        }
     }
 
     /// Sends a signal to each of them, not to the shim.
@@ -41,27 +52,40 @@ impl Inside {
         self.signal(libc::SIGKILL);
     }
 
-    /// Takes the exit status of each child that ended. Gives the one of `main`, if it was among them, and whether
-    /// children are left.
-    pub fn reap(&self, main: Option<i32>) -> (Option<Exit>, bool) {
-        let mut exit = None;
+    /// Sends a signal to each process of a session that a child of the shim leads. SIGKILL is sent until nobody is left,
+    /// because one may be born while the others are looked up.
+    pub fn signal_session(&self, leader: i32, signal: i32) {
+        for _ in 0..MOST_LOOKS {
+            let mut members = self.pids();
+            members.retain(|p| session(*p) == Some(leader));
+            for pid in &members {
+                // SAFETY: takes no pointers. The leader was not waited for, so neither its number nor the session's is
+                // reused
+                unsafe { libc::kill(*pid, signal) };
+            }
+            if members.is_empty() || signal != libc::SIGKILL {
+                return;
+            }
+        }
+    }
+
+    /// Takes the exit status of each child that ended. Gives them, with their pids, and whether children are left.
+    pub fn reap(&self) -> (Vec<(i32, Exit)>, bool) {
+        let mut ended = Vec::new();
         loop {
             let mut status = 0;
             // SAFETY: `status` outlives the call
             let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::__WALL) };
             match pid {
-                0 => return (exit, true),
+                0 => return (ended, true),
                 // SAFETY: reads a number of this thread's
                 p if p < 0 && unsafe { *libc::__errno_location() } == libc::EINTR => {}
-                p if p < 0 => return (exit, false),
-                p if Some(p) == main => {
-                    exit = if libc::WIFSIGNALED(status) {
-                        Some(Exit::Signal(libc::WTERMSIG(status)))
-                    } else if libc::WIFEXITED(status) {
-                        Some(Exit::Code(libc::WEXITSTATUS(status)))
-                    } else {
-                        continue;
-                    };
+                p if p < 0 => return (ended, false),
+                p if libc::WIFSIGNALED(status) => {
+                    ended.push((p, Exit::Signal(libc::WTERMSIG(status))));
+                }
+                p if libc::WIFEXITED(status) => {
+                    ended.push((p, Exit::Code(libc::WEXITSTATUS(status))));
                 }
                 _ => {}
             }
@@ -109,6 +133,15 @@ fn parent(pid: i32) -> Option<i32> {
     // a zombie can't be signalled and has no children any more
     let state = words.next()?;
     (state != "Z").then(|| words.next()?.parse().ok()).flatten()
+}
+
+/// Field 6 of `/proc/<pid>/stat`; `None` for one that has ended.
+fn session(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut words = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = words.next()?;
+    let ended = ["Z", "X"].contains(&state);
+    (!ended).then(|| words.nth(2)?.parse().ok()).flatten()
 }
 
 fn descendants(parents: &BTreeMap<i32, i32>, of: i32) -> Vec<i32> {

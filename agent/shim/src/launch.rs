@@ -4,7 +4,7 @@ use crate::{
     app,
     call::{self, Why},
     cgroup::Cradle,
-    limits, scope, seccomp,
+    limits, seccomp,
     stdio::{self, Theirs},
 };
 use hokku_model::shim::{Isolation, Limits, ShimSpec};
@@ -17,20 +17,54 @@ use std::{
     },
     path::PathBuf,
     ptr,
+    rc::Rc,
 };
 
-/// Everything for `execve`, prepared before the fork. It holds the config vars: dropped as soon as it was used.
+/// What every program of the dyno starts from: its own, and each command that is run inside it later. It holds the config
+/// vars, out of the dyno's reach: nobody inside may look into the shim.
+pub struct Walls {
+    /// The user, where it is not the shim's own.
+    pub uid: Option<u32>,
+    env: Vec<(String, String)>,
+    cwd: PathBuf,
+    isolation: Isolation,
+    limits: Limits,
+    cradle: Option<Cradle>,
+}
+
+impl Walls {
+    /// Of an order. In `plain` the app's folder stands for `/app`, in working directory and `HOME`, and a variable marks
+    /// all processes of the dyno, because nothing else holds them together when the shim is killed. `cradle` is the
+    /// cgroup that all are born in.
+    pub fn new(spec: &ShimSpec, plain: Option<PathBuf>, cradle: Option<Cradle>) -> Walls {
+        let mut env = spec.env.clone();
+        let mut cwd = spec.cwd.clone();
+        if let Some(tree) = plain {
+            if let Ok(rest) = spec.cwd.strip_prefix("/app") {
+                cwd = tree.join(rest);
+            }
+            env.retain(|(k, _)| k != "HOME");
+            env.push(("HOME".into(), tree.to_string_lossy().into_owned()));
+            env.push((MARK.into(), spec.dir.to_string_lossy().into_owned()));
+        }
+        Walls {
+            uid: app::owner(spec),
+            env,
+            cwd,
+            isolation: spec.isolation,
+            limits: spec.limits.clone(),
+            cradle,
+        }
+    }
+}
+
+/// Everything for `execve`, prepared before the fork.
 pub struct Program {
     name: String,
     argv: Vec<CString>,
     env: Vec<CString>,
     path: String,
-    cwd: PathBuf,
-    uid: Option<u32>,
-    isolation: Isolation,
-    limits: Limits,
-    /// The cgroup it is born in.
-    pub cradle: Option<Cradle>,
+    walls: Rc<Walls>,
 }
 
 /// Why the program did not start, for the app's log, and the exit status that shells use for it.
@@ -42,28 +76,23 @@ pub struct NotStarted {
 }
 
 impl Program {
-    /// Prepares. In `plain` the app's folder stands for `/app`, in working directory and `HOME`, and a variable marks
-    /// all processes of the dyno, because nothing else holds them together when the shim is killed.
+    /// Prepares. `more` are variables over those of the dyno.
     ///
     /// # Errors
-    /// An argument or variable holds a NUL byte; the name of the variable is given, never its value.
-    pub fn new(spec: &ShimSpec, plain: Option<PathBuf>) -> Result<Program, String> {
-        let argv = spec
-            .argv
+    /// There is no program; an argument or variable holds a NUL byte: the name of the variable is given, never its value.
+    pub fn new(
+        argv: Vec<String>,
+        more: &[(String, String)],
+        walls: &Rc<Walls>,
+    ) -> Result<Program, String> {
+        let words = argv
             .iter()
             .map(call::cstring)
             .collect::<io::Result<_>>()
             .why(|| "can't pass the arguments".into())?;
-        let mut vars = spec.env.clone();
-        let mut cwd = spec.cwd.clone();
-        if let Some(tree) = plain {
-            if let Ok(rest) = spec.cwd.strip_prefix("/app") {
-                cwd = tree.join(rest);
-            }
-            vars.retain(|(k, _)| k != "HOME");
-            vars.push(("HOME".into(), tree.to_string_lossy().into_owned()));
-            vars.push((MARK.into(), spec.dir.to_string_lossy().into_owned()));
-        }
+        let own = walls.env.iter();
+        let own = own.filter(|(k, _)| !more.iter().any(|(name, _)| name == k));
+        let vars: Vec<&(String, String)> = own.chain(more).collect();
         let env = vars
             .iter()
             .map(|(k, v)| {
@@ -74,18 +103,13 @@ impl Program {
             })
             .collect::<Result<_, _>>()?;
         let path = vars.iter().rev().find(|(k, _)| k == "PATH");
+        let path = path.map_or("/usr/local/bin:/usr/bin:/bin", |(_, p)| p);
         Ok(Program {
-            name: spec.argv[0].clone(),
-            argv,
+            name: argv.into_iter().next().ok_or("no program is named")?,
+            argv: words,
+            path: path.to_owned(),
             env,
-            path: path
-                .map_or("/usr/local/bin:/usr/bin:/bin", |(_, p)| p)
-                .to_owned(),
-            cwd,
-            uid: app::owner(spec),
-            isolation: spec.isolation,
-            limits: spec.limits.clone(),
-            cradle: None,
+            walls: walls.clone(),
         })
     }
 
@@ -171,11 +195,12 @@ impl Program {
         signals();
         // the shim itself can't be read from inside, but this copy of it may write its own files in /proc
         let _ = call::prctl(libc::PR_SET_DUMPABLE, 1);
-        if let Some(cradle) = &self.cradle {
+        let walls = &self.walls;
+        if let Some(cradle) = &walls.cradle {
             cradle.enter().why(|| "can't enter its cgroup".into())?;
         }
-        limits::apply(&self.limits, self.isolation);
-        if self.isolation == Isolation::Plain {
+        limits::apply(&walls.limits, walls.isolation);
+        if walls.isolation == Isolation::Plain {
             let _ = call::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64);
         } else {
             self.give_up_rights()?;
@@ -183,13 +208,10 @@ impl Program {
         call::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).why(|| "can't refuse new rights".into())?;
         // SAFETY: takes no pointers
         unsafe { libc::umask(0o022) };
-        std::env::set_current_dir(&self.cwd)
-            .why(|| format!("can't enter the folder {}", self.cwd.display()))?;
+        std::env::set_current_dir(&walls.cwd)
+            .why(|| format!("can't enter the folder {}", walls.cwd.display()))?;
         close_rest();
         no_cores().why(|| "can't keep core dumps in".into())?;
-        if scope::available() {
-            scope::enter().why(|| "can't enter a scope of its own (Landlock)".into())?;
-        }
         // the last of all: what comes after it has to pass it
         if seccomp::available() {
             let listener = seccomp::install().why(|| "can't set the filter of calls".into())?;
@@ -206,7 +228,7 @@ impl Program {
         unsafe { libc::syscall(libc::SYS_keyctl, 1, ptr::null::<u8>()) };
         let say = || "can't give up capabilities".to_string();
         limits::close_bounding_set().why(say)?;
-        if let Some(uid) = self.uid {
+        if let Some(uid) = self.walls.uid {
             // SAFETY: an empty list needs no pointer; the others take none
             unsafe {
                 call::check(libc::setgroups(0, ptr::null()))

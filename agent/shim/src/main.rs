@@ -15,6 +15,7 @@ mod cgroup;
 mod clients;
 mod clock;
 mod denied;
+mod exec;
 mod inside;
 mod launch;
 mod limits;

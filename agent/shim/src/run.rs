@@ -5,10 +5,11 @@ use crate::{
     call::{self, Why},
     cgroup::Cradle,
     clients::Clients,
+    exec::{Execs, No, Stream},
     inside::Inside,
-    launch::Program,
+    launch::{Program, Walls},
     report::{self, Host},
-    root, seccomp,
+    root, scope, seccomp,
     sink::Sink,
     stdio::{self, Ours},
 };
@@ -25,6 +26,7 @@ use nix::{
 };
 use std::{
     os::fd::{AsRawFd, OwnedFd},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -73,12 +75,17 @@ pub fn resident(
         root::build(&spec, &host, &mut notices)?;
         None
     };
-    let mut program = Program::new(&spec, plain)?;
-    match cradle {
-        Ok(cradle) => program.cradle = cradle,
-        Err(e) => notices.push(format!("the dyno's limits are not held by the kernel: {e}")),
-    }
+    let cradle = cradle.unwrap_or_else(|e| {
+        notices.push(format!("the dyno's limits are not held by the kernel: {e}"));
+        None
+    });
+    let walls = Rc::new(Walls::new(&spec, plain, cradle));
+    let program = Program::new(spec.argv.clone(), &[], &walls)?;
     call::prctl(libc::PR_SET_DUMPABLE, 0).why(|| "can't hide from the dyno".into())?;
+    if scope::available() {
+        call::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).why(|| "can't refuse new rights".into())?;
+        scope::enter().why(|| "can't enter a scope of its own (Landlock)".into())?;
+    }
     std::env::set_current_dir("/").why(|| "can't enter /".into())?;
     host.write_pid(&pid)?;
     let mut shim = Shim {
@@ -93,6 +100,8 @@ pub fn resident(
         sink,
         signals,
         program: Some(program),
+        walls,
+        execs: Execs::default(),
         main: None,
         questions: None,
         told: false,
@@ -160,6 +169,9 @@ struct Shim {
     signals: SignalFd,
     /// Until it was started.
     program: Option<Program>,
+    /// What later commands start from.
+    walls: Rc<Walls>,
+    execs: Execs,
     uid: Option<u32>,
     main: Option<i32>,
     /// From the filter of calls, about user namespaces.
@@ -186,6 +198,7 @@ enum Who {
     Err,
     In,
     Filter,
+    Exec(u64, Stream),
 }
 
 impl Shim {
@@ -243,6 +256,7 @@ impl Shim {
                 children,
                 since: Instant::now(),
             };
+            self.execs.dyno_ends(&mut self.clients);
             if children {
                 self.inside.kill();
             }
@@ -261,10 +275,19 @@ impl Shim {
                     Who::Err => self.output(true, &mut buf),
                     Who::In => self.feed(),
                     Who::Filter => self.asked(events),
+                    Who::Exec(id, stream) => {
+                        let clients = &mut self.clients;
+                        if self.execs.moved(id, stream, events, &mut buf, clients) && !self.told {
+                            self.told = true;
+                            self.sink.explain(NO_SANDBOX, &mut self.clients);
+                        }
+                    }
                 }
             }
             self.sink.settle(Instant::now());
             self.deadlines();
+            self.execs
+                .settle(&mut self.clients, &self.inside, Instant::now());
             self.sweep_clients();
         }
         let State::Ending { exit, .. } = self.state else {
@@ -272,7 +295,12 @@ impl Shim {
         };
         self.sink.finish();
         let file = self.host.write_exit(exit);
-        self.clients.tell_all(&Frame::Exited(exit));
+        self.execs.finish(&mut self.clients);
+        for c in &mut self.clients.all {
+            if !self.execs.has(c.id) {
+                c.tell(&Frame::Exited(exit));
+            }
+        }
         self.part();
         // those who wait know by now; syncing may take long on a busy disk
         if let Some(f) = file {
@@ -317,9 +345,13 @@ impl Shim {
             }
             Sink::Log { .. } => (None, true),
         };
+        self.execs.poll(&mut self.clients, |id, stream, fd, events| {
+            add(Who::Exec(id, stream), fd, events);
+        });
         for c in &self.clients.all {
             let mut events = PollFlags::empty();
-            events.set(PollFlags::POLLIN, room || attached != Some(c.id));
+            let room = (room || attached != Some(c.id)) && self.execs.has_room(c.id);
+            events.set(PollFlags::POLLIN, room);
             events.set(PollFlags::POLLOUT, c.unread() > 0);
             add(Who::Client(c.id), c.fd(), events);
         }
@@ -348,6 +380,7 @@ impl Shim {
             self.hangup,
             self.abandoned,
             self.sink.due(),
+            self.execs.due(),
             vanish,
         ]
         .into_iter()
@@ -398,13 +431,15 @@ impl Shim {
     fn signalled(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
             let n = info.ssi_signo as i32;
-            if n != libc::SIGCHLD {
+            // the dyno tells its shim nothing: a process that is seen from here is one of its own
+            if n != libc::SIGCHLD && !self.inside.has(info.ssi_pid as i32) {
                 self.signal(n);
             }
         }
-        let (exit, left) = self.inside.reap(self.main);
-        if let Some(exit) = exit {
-            self.end(exit);
+        let (ended, left) = self.inside.reap();
+        self.execs.reaped(&ended, Instant::now());
+        if let Some((_, exit)) = ended.iter().find(|(pid, _)| Some(*pid) == self.main) {
+            self.end(*exit);
         }
         if let State::Ending { children, .. } = &mut self.state {
             *children = left;
@@ -452,6 +487,7 @@ impl Shim {
             return;
         };
         if events.contains(PollFlags::POLLOUT) && c.send() {
+            self.execs.sent(id, Instant::now());
             self.moved();
         }
         let Some(c) = self.clients.get(id) else {
@@ -469,7 +505,18 @@ impl Shim {
     }
 
     fn frame(&mut self, id: u64, frame: Frame) {
+        if self.execs.has(id) {
+            return self.execs.frame(id, frame, &self.inside);
+        }
         match frame {
+            Frame::Order(part) => {
+                if !self.execs.order(id, part)
+                    && let Some(c) = self.clients.get(id)
+                {
+                    c.gone = true;
+                }
+            }
+            Frame::Exec => self.exec(id),
             Frame::Attach => self.attach(id),
             Frame::Signal(n) => self.signal(n),
             Frame::Kill => self.kill(),
@@ -487,8 +534,37 @@ impl Shim {
             }
             Frame::Stdin(_) | Frame::StdinEof | Frame::Resize(..) => self.input(id, frame),
             // these go the other way
-            Frame::Stdout(_) | Frame::Stderr(_) | Frame::Listening(_) | Frame::Exited(_) => {}
+            Frame::Stdout(_)
+            | Frame::Stderr(_)
+            | Frame::Listening(_)
+            | Frame::Exited(_)
+            | Frame::Executing
+            | Frame::Refused(_) => {}
         }
+    }
+
+    /// Runs the order of a client inside.
+    fn exec(&mut self, id: u64) {
+        let started = match self.state {
+            State::Running => self.execs.start(id, &self.walls),
+            State::Waiting => Err("The dyno has not begun: it waits for its client.".to_owned().into()),
+            State::Ending { .. } => Err("The dyno is ending.".to_owned().into()),
+        };
+        let Some(c) = self.clients.get(id) else {
+            return;
+        };
+        match started {
+            Ok(()) => return c.tell(&Frame::Executing),
+            Err(No::Refused(text)) => c.tell(&Frame::Refused(text)),
+            Err(No::NotStarted(text, status)) => {
+                c.tell(&Frame::Executing);
+                c.give(format!("{text}\n").as_bytes(), true);
+                c.tell(&Frame::Exited(Exit::Code(status)));
+            }
+        }
+        // a few bytes, which a new connection takes at once
+        c.send();
+        c.gone = true;
     }
 
     fn attach(&mut self, id: u64) {
@@ -555,8 +631,12 @@ impl Shim {
             Sink::Log { .. } => None,
         };
         let mut lost = false;
+        let (execs, inside) = (&mut self.execs, &self.inside);
         self.clients.all.retain(|c| {
             lost |= c.gone && attached == Some(c.id);
+            if c.gone {
+                execs.hung_up(c.id, inside, Instant::now());
+            }
             !c.gone
         });
         if lost && let Sink::Attached(a) = &mut self.sink {

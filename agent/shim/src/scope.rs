@@ -1,7 +1,9 @@
 //! Landlock, for what namespaces do not keep apart: the network is shared, so abstract Unix sockets of the host and of
 //! other apps would be in reach; without walls, so would signals to the agent and its memory.
 //!
-//! A process in a scope reaches its own kind and what was started from there, so debuggers inside a dyno work. No right on
+//! A process in a scope reaches its own kind and what was started from there, so debuggers inside a dyno work. The shim
+//! enters it, before the dyno's process is there: what is run inside later (`exec`) is in the same scope then, and no
+//! process could enter that of another. No right on
 //! files is handled: that is what mounts are for. Source: landlock(7), linux/landlock.h.
 
 use crate::call;

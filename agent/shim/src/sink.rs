@@ -172,6 +172,15 @@ impl Sink {
 }
 
 impl Attached {
+    /// Of one client from the start.
+    pub fn to(client: u64, terminal: Option<(u16, u16)>) -> Attached {
+        Attached {
+            terminal,
+            client: Some(client),
+            ..Attached::default()
+        }
+    }
+
     /// Takes input for the process.
     pub fn input(&mut self, bytes: &[u8]) {
         if !self.ended {

@@ -177,7 +177,7 @@ fn the_shim_cannot_be_read_or_killed_from_inside() {
         let b = Bench::new(
             way,
             "cat /proc/1/environ /proc/1/maps 2>/dev/null | wc -c; ls /proc/1/fd /proc/1/root/ 2>/dev/null | wc -l
-             kill -9 1 2>/dev/null; kill -STOP 1 2>/dev/null; kill -SEGV 1 2>/dev/null; head -c 1 /proc/1/mem 2>/dev/null | wc -c
+             kill -9 1 2>/dev/null; kill -STOP 1 2>/dev/null; kill -SEGV 1 2>/dev/null; kill -TERM 1 2>/dev/null; kill -HUP 1 2>/dev/null; sleep 0.2; head -c 1 /proc/1/mem 2>/dev/null | wc -c
              ls /proc | grep -c '^[0-9]*$' ; ls /proc/self/fd | tr '\\n' ' '; exit 6",
         );
         let (exit, log) = b.run();

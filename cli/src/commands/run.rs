@@ -168,18 +168,7 @@ fn start(client: &Client, app: &str, request: &api::RunDyno) -> Result<api::Dyno
 
 /// One argument is a shell command line; several are a program and its arguments, to be left as they are.
 fn request(options: &Options, tail: Vec<OsString>) -> Result<api::RunDyno> {
-    let mut words = Vec::with_capacity(tail.len());
-    for word in tail {
-        let word = word.into_string().map_err(|w| {
-            Fail::usage(format!("The argument {w:?} is not UTF-8 text, which is all that can be sent. Send it on stdin instead."))
-        })?;
-        if word.contains('\0') {
-            return Err(Fail::usage(
-                "An argument holds a zero byte, which no program can take.",
-            ));
-        }
-        words.push(word);
-    }
+    let words = words(tail)?;
     let (command, argv) = match words.as_slice() {
         [] => return Err(Fail::usage("Say what to run, such as: app run bash")),
         [line] if line.trim().is_empty() => {
@@ -216,6 +205,23 @@ fn seconds(text: &str) -> std::result::Result<u64, String> {
         .zip(unit)
         .and_then(|(n, unit)| n.checked_mul(unit))
         .ok_or_else(|| "expected a time such as 90s, 10m or 2h".to_owned())
+}
+
+/// What can be sent as arguments.
+pub fn words(tail: Vec<OsString>) -> Result<Vec<String>> {
+    let mut words = Vec::with_capacity(tail.len());
+    for word in tail {
+        let word = word.into_string().map_err(|w| {
+            Fail::usage(format!("The argument {w:?} is not UTF-8 text, which is all that can be sent. Send it on stdin instead."))
+        })?;
+        if word.contains('\0') {
+            return Err(Fail::usage(
+                "An argument holds a zero byte, which no program can take.",
+            ));
+        }
+        words.push(word);
+    }
+    Ok(words)
 }
 
 /// Reads `A=1;B=2`, as often as it is given.

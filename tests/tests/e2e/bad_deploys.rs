@@ -50,6 +50,31 @@ fn one_that_crashes_at_start() {
 }
 
 #[test]
+fn the_pusher_sees_the_lines_of_the_new_dynos_and_of_no_others() {
+    let host = quick();
+    let repo = host.deploy("shop");
+    repo.write("mode", "never");
+    repo.version("two");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|s| {
+        let chatter = s.spawn(|| {
+            let mut said = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                host.get("shop", "/log/20/line-of-the-old-one");
+                said += 1;
+            }
+            said
+        });
+        let o = repo.push().fails();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(chatter.join().expect("it talks") > 3);
+        o.says("app[web.1]: probe: not listening, as ordered")
+            .says("heroku[web.1]: Error R10")
+            .never_says("line-of-the-old-one");
+    });
+}
+
+#[test]
 fn one_that_never_listens() {
     let host = quick();
     let repo = host.deploy("shop");

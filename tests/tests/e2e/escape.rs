@@ -225,6 +225,14 @@ fn attack(host: &Host, walls: &str) {
         &o.out(),
         &open(walls),
     );
+    let mut words = vec!["ps:exec", "web.1", "-a", "attacker", "--", "./intruder"];
+    words.extend(facts.iter().map(String::as_str));
+    let o = host.app(&words);
+    none_led_out(
+        &format!("a command in a running dyno, walls of {walls}"),
+        &o.out(),
+        &open(walls),
+    );
     // What the intruder could not know of itself: everything goes on, and nothing was left on the host.
     assert_eq!(host.dynos("victim"), before, "the victim was disturbed");
     host.must_serve("victim", "one");

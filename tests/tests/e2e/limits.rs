@@ -1,7 +1,7 @@
 //! `limits:set` on a host that may have no cgroups of version 2: what the agent then holds by looking. The kernel's own
 //! limits are tried by `packaging/test/uml`.
 
-use crate::support::{Host, eventually};
+use crate::support::{Host, Settings, eventually};
 
 #[test]
 fn memory_is_told_at_the_soft_limit_and_taken_at_the_hard_one() {
@@ -45,6 +45,49 @@ fn memory_is_told_at_the_soft_limit_and_taken_at_the_hard_one() {
 
     let _ = host.try_get("greedy", "/fill/30");
     host.logged("greedy", "wrote more than the 16M of its scratch disk");
+}
+
+#[test]
+fn a_dyno_above_its_soft_limit_is_replaced_once_and_no_request_fails() {
+    let host = Host::start_with(Settings {
+        more: "memory_restart_after = 2\n".into(),
+        ..Settings::default()
+    });
+    let repo = host.deploy("shop");
+    let before = host.dynos("shop");
+    let set = ["limits:set", "web", "--memory", "1G", "--memory-soft", "60M", "--memory-restart"];
+    repo.app(&set).ok();
+    let limited = eventually("a dyno with limits takes over", 30, || {
+        let now = host.dynos("shop");
+        (now.len() == 1 && now[0].1 == "up" && now != before).then_some(now)
+    });
+    let load = host.load("shop", 50, 4);
+    std::thread::scope(|s| {
+        let slow = s.spawn(|| host.get("shop", "/sleep/4000?token=secret").status);
+        assert_eq!(host.get("shop", "/alloc/80").text(), "allocated");
+        host.logged("shop", "Error R14 (Memory quota exceeded)");
+        let said = host.logged("shop", "Memory quota exceeded with ");
+        assert!(said.contains("GET /sleep/4000 ("), "{said}");
+        assert_eq!(slow.join().expect("it is answered"), 200);
+    });
+    // R14 is said every 20 s while it lasts, and the one that comes when it is up for so long is the last
+    eventually("its replacement is ordered", 60, || {
+        let log = host.app(&["logs", "-n", "1500", "-a", "shop"]).ok().out();
+        log.contains("because memory-restart is set").then_some(())
+    });
+    host.logged("shop", "Replacing the dyno, because memory-restart is set");
+    let replaced = eventually("another one in its place", 60, || {
+        let now = host.dynos("shop");
+        (now.len() == 1 && now[0].1 == "up" && now != limited).then_some(now)
+    });
+    let report = load.finish();
+    assert_eq!(report.failures, Vec::<String>::new());
+    println!("{} requests, none failed, slowest {:?}", report.good, report.slowest);
+    // The new one is below the limit and stays.
+    assert_eq!(host.get("shop", "/alloc/1").text(), "allocated");
+    assert_eq!(host.dynos("shop"), replaced);
+    let log = host.app(&["logs", "-n", "1500", "-a", "shop"]).ok().out();
+    assert_eq!(log.matches("because memory-restart is set").count(), 1, "{log}");
 }
 
 #[test]

@@ -215,3 +215,37 @@ fn node_by_yarn_berry_and_by_bun() {
     let cached = "Using cached dependencies: bun.lock did not change";
     twice(&host, "bun", "bun", "index.js", cached);
 }
+
+/// Django refuses hosts that it was not told of, and redirects what did not come by HTTPS.
+#[test]
+#[ignore = "slow: run by .ci/run"]
+fn django_is_checked_as_its_visitors_ask() {
+    let host = Host::start();
+    let repo = host.create("dj");
+    repo.write_sample("django");
+    host.app(&["config:set", "ALLOWED_HOSTS=shop.example", "SECRET_KEY=x", "-a", "dj"])
+        .ok();
+    repo.commit("First");
+    repo.push()
+        .fails()
+        .says("GET / with Host: dj.localhost, X-Forwarded-Proto: https was answered with 400 Bad Request")
+        .says("add \"dj.localhost\" to ALLOWED_HOSTS")
+        .says("Push rejected");
+    // With its domain known here, that is the Host it is asked with: nothing has to be set in app.json.
+    host.app(&["domains:add", "shop.example", "-a", "dj"]).ok();
+    repo.git(&["commit", "--quiet", "--allow-empty", "-m", "Again"]).ok();
+    repo.push().ok();
+    let mut c = crate::support::http::Connection::open(host.router()).expect("the router listens");
+    let r = c.ask("GET", "shop.example", "/", &[], b"").expect("it answers");
+    assert_eq!(r.status, 301, "{}", r.text());
+    assert_eq!(r.header("location"), Some("https://shop.example/"));
+    host.app(&["checks:run", "-a", "dj"])
+        .ok()
+        .says("startup \"page\": passes in ");
+    // The other way: the default name is allowed too.
+    host.app(&["domains:remove", "shop.example", "-a", "dj"]).ok();
+    host.app(&["config:set", "ALLOWED_HOSTS=dj.localhost", "-a", "dj"]).ok();
+    redeploy(&repo, "site_of_tests/urls.py");
+    let r = host.get("dj", "/");
+    assert_eq!(r.header("location"), Some("https://dj.localhost/"), "{}", r.text());
+}

@@ -7,7 +7,7 @@
 
 use hokku_model::{
     ProcessType,
-    health::{AppJson, Ask, Care, Check, Purpose, STOP_SIGNALS},
+    health::{AppJson, Ask, Care, Check, OnFailure, Purpose, STOP_SIGNALS},
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -268,11 +268,7 @@ impl Reader {
             .seconds(o, at, "initialDelay", 0.0, 24.0 * HOUR)
             .unwrap_or(0);
         let warn = self.flag(o, at, "warn").unwrap_or(false);
-        if o.contains_key("onFailure") {
-            self.warnings.push(format!(
-                "{at}.onFailure is not carried out here: a failure is in the app's log."
-            ));
-        }
+        let on_failure = self.on_failure(o, at);
         if o.get("scheme").is_some_and(|s| s == "https") {
             self.warnings.push(format!(
                 "{at}.scheme is taken for \"http\": dynos are asked as the router asks them, in plain HTTP with X-Forwarded-Proto: https."
@@ -289,12 +285,6 @@ impl Reader {
         if purpose == Purpose::Liveness && matches!(ask, Ask::Uptime { .. }) {
             return self.fault(&format!("{at}.uptime"), "can't be a liveness check");
         }
-        if let Ask::Command { .. } = ask {
-            self.warnings.push(format!(
-                "{at} is left out: this version does not run commands as checks."
-            ));
-            return None;
-        }
         (self.faults.len() == before).then(|| Check {
             name,
             purpose,
@@ -305,7 +295,35 @@ impl Reader {
             wait_ms,
             delay_ms,
             warn,
+            on_failure,
         })
+    }
+
+    /// `{"command": [...]}` or `{"url": "..."}`.
+    fn on_failure(&mut self, o: &Map<String, Value>, at: &str) -> Option<OnFailure> {
+        let at = format!("{at}.onFailure");
+        let o = self.object(&at, o.get("onFailure")?)?;
+        match (self.texts(o, &at, "command"), self.text(o, &at, "url")) {
+            (Some(argv), None) if argv.first().is_some_and(|p| !p.is_empty()) => {
+                Some(OnFailure::Command { argv })
+            }
+            (Some(_), None) => self.fault(&format!("{at}.command"), "names no program"),
+            (None, Some(url)) => {
+                let rest = ["http://", "https://"].iter().find_map(|s| url.strip_prefix(s));
+                let plain = url.bytes().all(|b| b.is_ascii_graphic());
+                match rest.filter(|r| !r.is_empty() && plain) {
+                    Some(_) => Some(OnFailure::Url { url }),
+                    None => self.fault(
+                        &format!("{at}.url"),
+                        "has to begin with http:// or https:// and to hold no blanks",
+                    ),
+                }
+            }
+            (Some(_), Some(_)) => self.fault(&at, "has both a command and a url: choose one"),
+            // what is wrong with either was said
+            (None, None) if o.contains_key("command") || o.contains_key("url") => None,
+            (None, None) => self.fault(&at, "needs a command or a url"),
+        }
     }
 
     fn ask(&mut self, o: &Map<String, Value>, at: &str) -> Option<Ask> {

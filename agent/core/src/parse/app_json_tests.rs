@@ -54,6 +54,7 @@ fn a_file_as_heroku_and_dokku_know_it() {
             wait_ms: 1000,
             delay_ms: 3000,
             warn: false,
+            on_failure: None,
         }
     );
     assert_eq!(
@@ -92,12 +93,18 @@ fn defaults_are_dokkus() {
     assert!(matches!(c.ask, Ask::Http { ref path, .. } if path == "/"));
     assert_eq!(one(json!({"type": "startup", "port": 80})).ask, Ask::Tcp);
     assert_eq!(read(&json!({})).unwrap(), Parsed::default());
-    let odd = read(&web(
-        json!({"type": "startup", "onFailure": {"url": "x"}, "scheme": "https"}),
-    ));
-    assert_eq!(odd.unwrap().warnings.len(), 2);
-    let command = read(&web(json!({"type": "startup", "command": ["./alive"]}))).unwrap();
-    assert!(command.app.care.is_empty() && command.warnings[0].contains("is left out"));
+    let odd = read(&web(json!({"type": "startup", "scheme": "https"})));
+    assert_eq!(odd.unwrap().warnings.len(), 1);
+    let command = one(json!({"type": "liveness", "command": ["./alive", "-v"]}));
+    let argv = ["./alive", "-v"].map(String::from).to_vec();
+    assert_eq!(command.ask, Ask::Command { argv: argv.clone() });
+    let then = |on: Value| one(json!({"type": "startup", "onFailure": on})).on_failure;
+    assert_eq!(
+        then(json!({"command": ["./alive", "-v"]})),
+        Some(OnFailure::Command { argv })
+    );
+    let url = "https://example.com/x?y=1".to_owned();
+    assert_eq!(then(json!({"url": &url})), Some(OnFailure::Url { url }));
 }
 
 #[test]
@@ -121,6 +128,22 @@ fn what_is_wrong_is_named_with_its_place() {
             "healthchecks.web[0] has to be an object, not a number.",
         ),
         (web(json!({})), "healthchecks.web[0].type is missing"),
+        (
+            web(json!({"type": "startup", "onFailure": {}})),
+            "healthchecks.web[0].onFailure needs a command or a url",
+        ),
+        (
+            web(json!({"type": "startup", "onFailure": {"command": ["a"], "url": "http://b"}})),
+            "healthchecks.web[0].onFailure has both",
+        ),
+        (
+            web(json!({"type": "startup", "onFailure": {"url": "file:///etc/passwd"}})),
+            "healthchecks.web[0].onFailure.url has to begin with http",
+        ),
+        (
+            web(json!({"type": "startup", "onFailure": {"command": []}})),
+            "healthchecks.web[0].onFailure.command names no program",
+        ),
         (
             web(json!({"type": "ready"})),
             "healthchecks.web[0].type has to be \"startup\", ",

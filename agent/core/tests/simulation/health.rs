@@ -32,6 +32,7 @@ impl World {
             wait_ms: 1000,
             delay_ms: 0,
             warn: false,
+            on_failure: None,
         };
         let checks = [Purpose::Startup, Purpose::Readiness, Purpose::Liveness].map(check);
         Care {

@@ -29,7 +29,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
 /// The largest message taken from a client.
-const MAX_MESSAGE: usize = 1 << 20;
+pub(super) const MAX_MESSAGE: usize = 1 << 20;
 
 /// A ping is sent so often, so that a client that is gone without a word is found out.
 const PING: Duration = Duration::from_secs(30);
@@ -76,13 +76,22 @@ pub(super) async fn open(
 
 /// Passes bytes both ways until the process ends or the client goes away; then the shim sees the connection closed.
 /// Each side waits for the other: nothing is gathered here.
-async fn bridge(socket: WebSocket, dyno: ShimConn) {
-    let ShimConn { mut tx, rx, .. } = dyno;
-    let (mut to_client, mut from_client) = socket.split();
-    if tx.send(&Frame::Attach).await.is_err() {
+async fn bridge(socket: WebSocket, mut dyno: ShimConn) {
+    let (mut to_client, from_client) = socket.split();
+    if dyno.tx.send(&Frame::Attach).await.is_err() {
         end(&mut to_client, Exit::Lost).await;
         return;
     }
+    carry(to_client, from_client, dyno).await;
+}
+
+/// The same for a connection to a process that runs already.
+pub(super) async fn carry(
+    mut to_client: SplitSink<WebSocket, Message>,
+    mut from_client: SplitStream<WebSocket>,
+    dyno: ShimConn,
+) {
+    let ShimConn { tx, rx, .. } = dyno;
     let told = tokio::select! {
         told = output(&mut to_client, rx) => told,
         () = input(&mut from_client, &mut tx) => false,

@@ -298,7 +298,7 @@ fn accepted() -> (StatusCode, Json<Value>) {
 }
 
 /// The dynos of that name (two during a rollout) or id; at least one.
-async fn find(state: &ApiState, app: &App, which: &str) -> Result<Vec<DynoView>> {
+pub(super) async fn find(state: &ApiState, app: &App, which: &str) -> Result<Vec<DynoView>> {
     let id = which.parse::<DynoId>().ok();
     let mut dynos = state.control.dynos(Some(app.id)).await;
     dynos.retain(|d| Some(d.record.id) == id || d.record.name.to_string() == which);

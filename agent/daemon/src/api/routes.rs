@@ -1,7 +1,7 @@
 //! Which path is which, and what every request passes through.
 
 use super::{
-    ApiState, account, app, attach, autoscale, caller, cert, config_var, domain, dyno,
+    ApiState, account, app, attach, autoscale, caller, cert, checks, config_var, domain, dyno, exec,
     fault::{Fault, id_of},
     formation, isolation, key, limits, log_session, output, release, routing, run, status,
 };
@@ -149,6 +149,9 @@ fn processes() -> Router<ApiState> {
             post(run::attach),
         )
         .route("/hokku/apps/{app}/dynos/{dyno}/why", get(dyno::why))
+        .route("/hokku/apps/{app}/dynos/{dyno}/exec", get(exec::open))
+        .route("/hokku/apps/{app}/checks", get(checks::list))
+        .route("/hokku/apps/{app}/checks/{type}/run", post(checks::run))
         .route("/apps/{app}/dynos/{dyno}/actions/stop", post(dyno::stop))
         .route("/apps/{app}/formations/{type}", delete(dyno::restart_type))
         .route(

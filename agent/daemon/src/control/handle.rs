@@ -197,6 +197,28 @@ impl Handle {
         self.supervisor.attach(dyno).await
     }
 
+    /// Runs a command inside a dyno of any kind that runs; see [`crate::sys::exec::start`].
+    ///
+    /// # Errors
+    /// In sentences: the dyno is gone, or does not take the command.
+    pub async fn exec(
+        &self,
+        dyno: DynoId,
+        order: &hokku_model::exec::ExecOrder,
+    ) -> anyhow::Result<crate::sys::shim::ShimConn> {
+        self.supervisor.exec(dyno, order).await
+    }
+
+    /// How each health check of a dyno went last, in the order of its record.
+    pub fn checked(&self, dyno: DynoId) -> Vec<Option<crate::supervisor::Last>> {
+        self.supervisor.checked(dyno)
+    }
+
+    /// Makes each health check of a dyno once, now. Nothing follows from it.
+    pub async fn check_now(&self, record: &DynoRecord) -> Vec<crate::supervisor::Last> {
+        self.supervisor.check_now(record).await
+    }
+
     /// The logs, for those who only have this handle.
     pub fn logs(&self) -> &crate::logs::Logs {
         &self.logs

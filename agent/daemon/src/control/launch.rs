@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     logs,
     supervisor::{Probe, StartOrder},
-    sys::clock,
+    sys::{boot, clock},
 };
 use anyhow::Context;
 use hokku_model::{
@@ -13,12 +13,6 @@ use hokku_model::{
     shim::{AppTree, Limits, Output, ShimSpec},
 };
 use std::{collections::BTreeMap, time::Duration};
-
-/// Sources the profile scripts and then becomes the program: `$@` when there is more than one word, else the one word
-/// as a shell line. Bash replaces itself by a line's last simple command, so that signals reach the program.
-/// Source: Dev Center "Buildpack API", "Dynos" (order: config vars, `.profile.d`, `.profile`).
-const BOOT: &str = r#"for hokku_f in "$HOME"/.profile.d/*.sh "$HOME"/.profile; do [ -r "$hokku_f" ] && . "$hokku_f"; done; unset hokku_f
-if [ "$1" = line ]; then exec bash -c "$2"; fi; shift; exec "$@""#;
 
 /// Processes and threads of all dynos of an app together: Heroku's bound for its large dynos. It ends a fork bomb, and
 /// no program that means well.
@@ -92,14 +86,10 @@ impl Launch {
         env.extend(hands.ops.release_env(record.app, record.version).await?);
         env.extend(self.env);
         env.extend(platform(&hands.config, &record, &release));
-        let mut argv = vec!["bash".into(), "-c".into(), BOOT.into(), "hokku".into()];
-        match self.command {
-            Command::Line(line) => argv.extend(["line".into(), line]),
-            Command::Argv(words) => {
-                argv.push("argv".into());
-                argv.extend(words);
-            }
-        }
+        let argv = match self.command {
+            Command::Line(line) => boot::line(line),
+            Command::Argv(words) => boot::argv(words),
+        };
         let output = match self.output {
             Some(output) => output,
             None => Output::Log {
@@ -160,6 +150,8 @@ pub(super) fn probe(
         addr: record.port.map(|port| ([127, 0, 0, 1], port).into()),
         up,
         checks,
+        app: record.app_name.to_string(),
+        name: record.name.to_string(),
         host: host.unwrap_or_else(|| settings.default_host(record.app_name.as_str())),
         boot_limit: Duration::from_secs(settings.boot_timeout),
     })

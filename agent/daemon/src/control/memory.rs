@@ -3,9 +3,22 @@
 use super::Control;
 use crate::ops::{Actor, Restart};
 use hokku_core::memory;
-use hokku_model::{DynoId, Micros};
+use hokku_model::{
+    DynoId, Micros,
+    route::{Passing, RouterOrder},
+};
 
 impl Control {
+    /// Says which requests a dyno had when it was found above its soft limit.
+    pub(super) fn in_flight(&self, dyno: DynoId, count: usize, requests: &[Passing]) {
+        if let Some(d) = self.observed.dynos.get(&dyno) {
+            let text = memory::in_flight(count, requests);
+            let name = d.record.name.to_string();
+            let app = d.record.app;
+            self.hands.logs.write(app, "heroku", &name, &text);
+        }
+    }
+
     /// Says so in the app's log, and orders one gracious replacement at most.
     pub(super) fn over_memory(&mut self, dyno: DynoId, used: u64, soft: u64) {
         let Some(d) = self.observed.dynos.get(&dyno) else {
@@ -21,6 +34,10 @@ impl Control {
             self.hands
                 .logs
                 .write(app, "heroku", &name.to_string(), line);
+        }
+        if self.observed.router.connected && d.takes_requests() {
+            let order = RouterOrder::ShowInFlight { dyno };
+            self.hands.router.order(order);
         }
         if replaced {
             let ops = self.hands.ops.clone();

@@ -8,6 +8,7 @@
 
 mod act;
 mod app_json;
+mod candidates;
 mod fence;
 mod files;
 mod handle;
@@ -22,6 +23,7 @@ mod source;
 mod sweep;
 mod view;
 
+pub use candidates::Candidates;
 pub use handle::{Command, DynoView, Handle, OneoffOrder, Order, PushMessage, PushOrder};
 pub use phase::{Sight, watch};
 
@@ -77,6 +79,8 @@ pub struct Hands {
     pub fence: Fence,
     /// What keeps dynos apart on this host.
     pub walls: Walls,
+    /// What was started for releases that are being rolled out.
+    pub candidates: Candidates,
 }
 
 /// What the loop listens to.
@@ -287,6 +291,9 @@ impl Control {
 
     fn apply(&mut self, event: &Event) {
         for note in self.observed.apply(event, Micros::now()) {
+            if let Some(dyno) = candidates::dyno_of(event) {
+                self.hands.candidates.said(dyno, &note.dyno, &note.text);
+            }
             self.hands
                 .logs
                 .write(note.app, "heroku", &note.dyno, &note.text);
@@ -325,6 +332,14 @@ impl Control {
                 outcome,
             },
             Fact::BootTimeout { dyno, listening } => Event::BootTimedOut { dyno, listening },
+            Fact::Said { dyno, text } => {
+                if let Some(d) = self.observed.dynos.get(&dyno) {
+                    let (app, name) = (d.record.app, d.record.name.to_string());
+                    self.hands.candidates.said(dyno, &name, &text);
+                    self.hands.logs.write(app, "heroku", &name, &text);
+                }
+                return;
+            }
             Fact::OverMemory { dyno, used, soft } => return self.over_memory(dyno, used, soft),
             Fact::Exited { dyno, exit } => Event::Exited { dyno, exit },
         };
@@ -358,6 +373,11 @@ impl Control {
                 self.refused = refused;
                 Event::Certified { version }
             }
+            LinkEvent::Report(RouterReport::InFlight {
+                dyno,
+                count,
+                requests,
+            }) => return self.in_flight(dyno, count, &requests),
             LinkEvent::Report(RouterReport::Hello { version, .. }) => Event::RouterCame { version },
         };
         self.apply(&event);
@@ -453,6 +473,7 @@ fn waits(settings: &Config) -> Waits {
         grace: Duration::from_secs(settings.stop_grace),
         drain: Duration::from_secs(settings.drain_timeout),
         release: Duration::from_secs(settings.release_timeout),
+        memory_restart: Duration::from_secs(settings.memory_restart_after),
     }
 }
 

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use hokku_model::{
     app::App,
     health::AppJson,
-    log::LogFilter,
     release::{Release, ReleaseStatus},
     route::RELEASE_PATH,
     said::Said,
@@ -390,19 +389,15 @@ async fn failed(hands: &Hands, talk: &Talk, app: &App, release: &Release) {
         release.version, release.failure
     ))
     .await;
-    let since = jiff::Timestamp::from_microsecond(release.created_at.0)
-        .map(|t| t.to_string())
-        .unwrap_or_default();
     // Its output was shown while it ran.
     let phase_failed = !release.phase.is_empty() && {
         let ran = hands.ops.phase(app.id, release.version).await;
         ran.is_ok_and(|r| r.iter().any(|r| matches!(r.ended, Some((_, Err(_))))))
     };
-    let lines = hands.logs.recent(app.id, 500, LogFilter::default()).await;
-    let new: Vec<_> = lines
-        .iter()
-        .filter(|l| l.time.get(..19) >= since.get(..19) && l.dyno != "router" && l.dyno != "api")
-        .collect();
+    // of its own dynos alone: those that serve go on writing meanwhile
+    let (dynos, mut new) = hands.candidates.of(app.id, release.version);
+    new.extend(hands.logs.of_dynos(app.id, dynos, LAST_LINES).await);
+    new.sort_by(|a, b| a.time.cmp(&b.time));
     if !new.is_empty() && !phase_failed {
         talk.say(" !     The last lines of its log:\n").await;
         for line in &new[new.len().saturating_sub(LAST_LINES)..] {

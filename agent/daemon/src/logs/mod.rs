@@ -84,6 +84,23 @@ impl Logs {
         .unwrap_or_default()
     }
 
+    /// The newest `n` lines that these dynos wrote, oldest first.
+    pub async fn of_dynos(&self, app: AppId, dynos: Vec<DynoId>, n: usize) -> Vec<LogLine> {
+        let files = self.files(app);
+        tokio::task::spawn_blocking(move || {
+            let names: Vec<String> = dynos.iter().map(DynoId::to_string).collect();
+            let mut mine = files.snapshot();
+            mine.retain(|(path, _)| {
+                let name = path.file_name().and_then(|n| n.to_str());
+                let id = name.and_then(|n| n.split('.').next());
+                path.starts_with(&files.dynos) && names.iter().any(|d| Some(d.as_str()) == id)
+            });
+            read::newest(&mine, n.min(MOST_LINES), &LogFilter::default())
+        })
+        .await
+        .unwrap_or_default()
+    }
+
     /// The newest `n` lines and then every new one, until the receiver is dropped. A receiver that does not keep up
     /// gets an `Error L11` line with the number of lines it missed.
     pub async fn tail(&self, app: AppId, n: usize, filter: LogFilter) -> mpsc::Receiver<LogLine> {

@@ -84,6 +84,8 @@ mod tests {
             addr: Some(addr),
             up: false,
             checks: vec![],
+            app: String::new(),
+            name: String::new(),
             host: "app.test".into(),
             boot_limit: Duration::from_secs(60),
         }

@@ -7,29 +7,35 @@
 //! `run` made.
 //! Where its tests are: `tests.rs` here, with real shims and processes.
 
+mod command;
 mod first;
 mod folder;
 mod job;
 mod meter;
+mod on_failure;
 mod probe;
 mod refusal;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 use crate::sys::{
     cgroup::{self, Kind},
+    exec,
     shim::{self, Found, ShimConn},
 };
 use anyhow::{Context, bail};
 use hokku_model::{
     DynoId,
     dyno::{DynoRecord, Exit},
+    exec::ExecOrder,
     health::{Ask, Check, Purpose},
     limits::Quota,
     shim::ShimSpec,
 };
 use job::Order;
+pub use seen::Last;
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -68,6 +74,10 @@ pub struct Probe {
     pub up: bool,
     /// Its health checks.
     pub checks: Vec<Check>,
+    /// The app's name, for who is told of a failure.
+    pub app: String,
+    /// The dyno's name: `web.1`.
+    pub name: String,
     /// The `Host` header: a name that leads to the app, or frameworks refuse to answer.
     pub host: String,
     /// How long it may take to give its first answer.
@@ -137,6 +147,13 @@ pub enum Fact {
         /// The soft limit, in bytes.
         soft: u64,
     },
+    /// Something for the app's log, in a line.
+    Said {
+        /// Which.
+        dyno: DynoId,
+        /// What.
+        text: String,
+    },
     /// It is gone, with everything it had started.
     Exited {
         /// Which.
@@ -184,6 +201,7 @@ struct Inner {
     jobs: Mutex<Jobs>,
     /// Dynos that ended and whose shims clean up; is nothing of them to be kept afterwards?
     ending: Mutex<HashMap<DynoId, bool>>,
+    seen: seen::Seen,
 }
 
 impl Supervisor {
@@ -198,6 +216,7 @@ impl Supervisor {
                 facts,
                 jobs,
                 ending: Mutex::default(),
+                seen: seen::Seen::default(),
             }),
         }
     }
@@ -326,6 +345,17 @@ impl Supervisor {
         }
     }
 
+    /// Runs a command inside a dyno; see [`exec::start`].
+    ///
+    /// # Errors
+    /// In sentences: there is no such dyno, it has ended, or does not take the command.
+    pub async fn exec(&self, dyno: DynoId, order: &ExecOrder) -> anyhow::Result<ShimConn> {
+        if !self.jobs().contains_key(&dyno) {
+            bail!("There is no running dyno with the id {dyno}. It may have ended.");
+        }
+        exec::start(&self.folder(dyno), order).await
+    }
+
     /// The TCP ports on which processes of the dyno listen; none when it is gone.
     pub async fn listening(&self, dyno: DynoId) -> Vec<u16> {
         let (tx, rx) = oneshot::channel();
@@ -356,6 +386,7 @@ impl Supervisor {
     }
 
     fn close(&self, dyno: DynoId) {
+        self.inner.seen.forget(dyno);
         self.jobs().remove(&dyno);
     }
 

@@ -393,6 +393,8 @@ fn web(node: &Node, listen: u16, port: u16, limit: Duration) -> StartOrder {
         addr: Some(([127, 0, 0, 1], port).into()),
         up: false,
         checks: vec![],
+        app: "my-app".into(),
+        name: "web.1".into(),
         host: "my-app.localhost".into(),
         boot_limit: limit,
     });

@@ -1,7 +1,7 @@
 //! Making a dyno's health checks again and again, and telling how they went.
 
 use super::{
-    Fact, Probe, Supervisor,
+    Fact, Probe, Supervisor, command, on_failure,
     probe::{self, Verdict},
     refusal::Asked,
 };
@@ -37,6 +37,7 @@ impl Watch {
 
     /// Makes them until it is dropped: those of its start first, unless it was up already, and then the others.
     pub async fn run(self) {
+        self.owner.inner.seen.begin(self.dyno, &self.probe);
         let all = self.probe.checks.iter().enumerate();
         let (first, later): (Vec<_>, Vec<_>) =
             all.partition(|(_, c)| c.purpose == Purpose::Startup);
@@ -63,7 +64,7 @@ impl Watch {
         sleep(Duration::from_millis(check.delay_ms)).await;
         let mut left = check.attempts;
         loop {
-            match self.ask(check).await {
+            match self.make(i, check).await {
                 Verdict::Passed => {
                     self.tell(i, Ok(())).await;
                     return true;
@@ -80,8 +81,12 @@ impl Watch {
                     sleep(SOON).await;
                 }
                 Verdict::Failed(text) | Verdict::Unheard(text) => {
-                    self.tell(i, Err(text)).await;
                     left = left.saturating_sub(1);
+                    if left == 0 {
+                        // before it is told: a dyno that is given up is killed at once
+                        self.failed(check, &text).await;
+                    }
+                    self.tell(i, Err(text)).await;
                     if left == 0 {
                         return false;
                     }
@@ -95,12 +100,19 @@ impl Watch {
     async fn go_on(&self, i: usize, check: &Check) {
         sleep(Duration::from_millis(check.delay_ms)).await;
         let mut known_good = false;
+        let mut failures: u32 = 0;
         loop {
-            let outcome = match self.ask(check).await {
+            let outcome = match self.make(i, check).await {
                 Verdict::Passed => Ok(()),
                 Verdict::Failed(text) | Verdict::Unheard(text) => Err(text),
             };
             let good = outcome.is_ok();
+            failures = if good { 0 } else { failures.saturating_add(1) };
+            if failures == check.attempts
+                && let Err(text) = &outcome
+            {
+                self.failed(check, text).await;
+            }
             if !(good && known_good) {
                 self.tell(i, outcome).await;
             }
@@ -109,12 +121,27 @@ impl Watch {
         }
     }
 
+    /// Makes a check and keeps how it went.
+    async fn make(&self, i: usize, check: &Check) -> Verdict {
+        let begun = Instant::now();
+        let verdict = self.ask(check).await;
+        let seen = &self.owner.inner.seen;
+        seen.note(self.dyno, i, begun.elapsed(), &verdict);
+        verdict
+    }
+
+    /// It failed so often that it counts.
+    async fn failed(&self, check: &Check, text: &str) {
+        on_failure::carry_out(&self.owner, self.dyno, &self.probe, check, text).await;
+    }
+
     fn is_own_port(&self, check: &Check) -> bool {
         let asks = matches!(check.ask, Ask::Http { .. } | Ask::Tcp | Ask::Listening);
         asks && check.port.is_none()
     }
 
-    async fn ask(&self, check: &Check) -> Verdict {
+    /// Makes a check once.
+    pub async fn ask(&self, check: &Check) -> Verdict {
         let limit = Duration::from_millis(check.timeout_ms);
         let own = self.probe.addr.map(|a| a.port());
         let Some(port) = check.port.or(own).or_else(|| {
@@ -139,9 +166,7 @@ impl Watch {
                 tokio::time::sleep_until(end).await;
                 Verdict::Passed
             }
-            Ask::Command { .. } => {
-                Verdict::Failed("Commands are not run as checks by this version.".into())
-            }
+            Ask::Command { argv } => command::check(&self.owner, self.dyno, argv, limit).await,
         };
         // The port may be somebody else's, whose answer tells nothing of this dyno.
         let asked_port = matches!(check.ask, Ask::Http { .. } | Ask::Tcp);

@@ -44,6 +44,47 @@ async fn reported_at_once_when_nothing_is_in_flight() {
 }
 
 #[tokio::test]
+async fn what_is_in_flight_is_shown_without_queries_the_longest_first() {
+    let mut rig = Rig::new(short()).await;
+    let go = Arc::new(Notify::new());
+    let one = slow(go.clone()).await;
+    rig.running(&[(1, one.addr)]).await;
+    let mut running = Vec::new();
+    for n in 0..7 {
+        let mut c = rig.client().await;
+        let head = format!("POST /report/{n}?secret=1 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n");
+        c.send(&head).await;
+        until("the dyno has it", || one.count() == n + 1).await;
+        running.push(c);
+    }
+    rig.show(1).await;
+    let RouterReport::InFlight {
+        dyno,
+        count,
+        requests,
+    } = rig.report().await
+    else {
+        panic!("no answer");
+    };
+    assert_eq!((dyno, count, requests.len()), (DynoId(1), 7, 5));
+    let all: std::collections::BTreeSet<_> = requests.iter().map(|p| p.path.as_str()).collect();
+    assert_eq!(all.len(), 5, "{requests:?}");
+    for p in &requests {
+        assert!(p.method == "POST" && p.path.starts_with("/report/"), "{p:?}");
+        assert!(!p.path.contains('?'), "{p:?}");
+    }
+    assert!(requests.is_sorted_by_key(|p| std::cmp::Reverse(p.ms)));
+    // of another dyno there is nothing
+    rig.show(2).await;
+    let none = RouterReport::InFlight {
+        dyno: DynoId(2),
+        count: 0,
+        requests: vec![],
+    };
+    assert_eq!(rig.report().await, none);
+}
+
+#[tokio::test]
 async fn reported_when_the_last_request_has_finished() {
     let mut rig = Rig::new(short()).await;
     let go = Arc::new(Notify::new());

@@ -171,6 +171,11 @@ impl Rig {
         .await;
     }
 
+    pub async fn show(&mut self, dyno: u128) {
+        let dyno = DynoId(dyno);
+        self.order(RouterOrder::ShowInFlight { dyno }).await;
+    }
+
     pub async fn client(&self) -> Client {
         Client::to(self.addr).await
     }
