@@ -1,7 +1,9 @@
 //! The one definition of the commands and their flags; help and completions are made from it.
 
 use crate::commands::{
-    apps, auth, authorizations, autoscale, buildpacks, builds, certs, checks, completions, config, credentials, domains, hokku_toml, isolation, keys, limits, logs, maintenance, manual, open, ps, ps_copy, ps_exec, ps_why, releases, remotes, routing, run, runs, status,
+    apps, auth, authorizations, autoscale, buildpacks, builds, certs, checks, completions, config,
+    credentials, domains, hokku_toml, isolation, keys, limits, logs, maintenance, manual, open, ps,
+    ps_copy, ps_exec, ps_why, releases, remotes, routing, run, runs, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};

@@ -325,7 +325,9 @@ impl Execs {
     pub fn finish(&mut self, clients: &mut Clients) {
         for e in self.all.iter_mut().filter(|e| !e.told) {
             e.told = true;
-            let exit = e.ended.map_or(Exit::Signal(libc::SIGKILL), |(exit, _)| exit);
+            let exit = e
+                .ended
+                .map_or(Exit::Signal(libc::SIGKILL), |(exit, _)| exit);
             if let Some(c) = clients.get(e.client) {
                 c.tell(&Frame::Exited(exit));
             }

@@ -345,9 +345,10 @@ impl Shim {
             }
             Sink::Log { .. } => (None, true),
         };
-        self.execs.poll(&mut self.clients, |id, stream, fd, events| {
-            add(Who::Exec(id, stream), fd, events);
-        });
+        self.execs
+            .poll(&mut self.clients, |id, stream, fd, events| {
+                add(Who::Exec(id, stream), fd, events);
+            });
         for c in &self.clients.all {
             let mut events = PollFlags::empty();
             let room = (room || attached != Some(c.id)) && self.execs.has_room(c.id);
@@ -547,7 +548,9 @@ impl Shim {
     fn exec(&mut self, id: u64) {
         let started = match self.state {
             State::Running => self.execs.start(id, &self.walls),
-            State::Waiting => Err("The dyno has not begun: it waits for its client.".to_owned().into()),
+            State::Waiting => Err("The dyno has not begun: it waits for its client."
+                .to_owned()
+                .into()),
             State::Ending { .. } => Err("The dyno is ending.".to_owned().into()),
         };
         let Some(c) = self.clients.get(id) else {

@@ -91,7 +91,7 @@ pub(super) async fn carry(
     mut from_client: SplitStream<WebSocket>,
     dyno: ShimConn,
 ) {
-    let ShimConn { tx, rx, .. } = dyno;
+    let ShimConn { mut tx, rx, .. } = dyno;
     let told = tokio::select! {
         told = output(&mut to_client, rx) => told,
         () = input(&mut from_client, &mut tx) => false,

@@ -1,7 +1,8 @@
 //! Which path is which, and what every request passes through.
 
 use super::{
-    ApiState, account, app, attach, autoscale, caller, cert, checks, config_var, domain, dyno, exec,
+    ApiState, account, app, attach, autoscale, caller, cert, checks, config_var, domain, dyno,
+    exec,
     fault::{Fault, id_of},
     formation, isolation, key, limits, log_session, output, release, routing, run, status,
 };

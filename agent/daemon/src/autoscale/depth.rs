@@ -60,6 +60,8 @@ async fn command(handle: &Handle, app: AppId, line: &str) -> anyhow::Result<Stri
         attach: true,
         pty: None,
         time_to_live: Some(SECONDS),
+        release: None,
+        quota: None,
     };
     let record = handle.run(order).await.map_err(anyhow::Error::msg)?;
     let mut dyno = handle.attach(record.id).await?;

@@ -48,8 +48,11 @@ pub async fn start(dir: &Path, order: &ExecOrder) -> anyhow::Result<ShimConn> {
             ),
         }
     };
-    timeout(START, asking)
-        .await
-        .with_context(|| format!("The dyno did not take the command within {} s.", START.as_secs()))??;
+    timeout(START, asking).await.with_context(|| {
+        format!(
+            "The dyno did not take the command within {} s.",
+            START.as_secs()
+        )
+    })??;
     Ok(conn)
 }
