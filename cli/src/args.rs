@@ -1,7 +1,8 @@
 //! The one definition of the commands and their flags; help and completions are made from it.
 
 use crate::commands::{
-    apps, auth, authorizations, builds, certs, completions, config, credentials, domains,
+    apps, auth, authorizations, builds, certs, completions, config, credentials, cron,
+    cron_alerts, domains,
     hokku_toml, isolation, keys, limits, logs, maintenance, open, ps, ps_why, releases, remotes,
     routing, run, status,
 };
@@ -77,6 +78,32 @@ pub enum Command {
     Run(run::Run),
     #[command(name = "run:detached")]
     RunDetached(run::Detached),
+    #[command(name = "cron", alias = "cron:list")]
+    Cron(cron::List),
+    #[command(name = "cron:add")]
+    CronAdd(cron::Add),
+    #[command(name = "cron:edit")]
+    CronEdit(cron::Edit),
+    #[command(name = "cron:rm", visible_alias = "cron:remove")]
+    CronRemove(cron::Remove),
+    #[command(name = "cron:history", alias = "cron:runs")]
+    CronHistory(cron::History),
+    #[command(name = "cron:logs")]
+    CronLogs(cron::Logs),
+    #[command(name = "cron:run")]
+    CronRun(cron::Run),
+    #[command(name = "cron:pause", visible_alias = "cron:suspend")]
+    CronPause(cron::Pause),
+    #[command(name = "cron:resume")]
+    CronResume(cron::Resume),
+    #[command(name = "cron:alerts")]
+    CronAlerts(cron_alerts::Show),
+    #[command(name = "cron:alerts:set")]
+    CronAlertsSet(cron_alerts::Set),
+    #[command(name = "cron:alerts:unset")]
+    CronAlertsUnset(cron_alerts::Unset),
+    #[command(name = "cron:alerts:test")]
+    CronAlertsTest(cron_alerts::Test),
     #[command(name = "releases")]
     Releases(releases::List),
     #[command(name = "releases:info")]

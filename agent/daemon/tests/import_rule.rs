@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 /// Each room and the rooms it may import. `config` is the settings' type, open to all but the ground.
 const RULE: &[(&str, &[&str])] = &[
-    ("api", &["ops", "control", "logs", "sys", "config"]),
+    ("api", &["ops", "control", "logs", "alert", "sys", "config"]),
     ("git", &["ops", "control", "logs", "sys", "config"]),
     (
         "control",
@@ -15,6 +15,7 @@ const RULE: &[(&str, &[&str])] = &[
             "build",
             "slug",
             "logs",
+            "alert",
             "sys",
             "config",
         ],
@@ -26,6 +27,7 @@ const RULE: &[(&str, &[&str])] = &[
     ("supervisor", &["sys", "config"]),
     ("router", &["sys", "config"]),
     ("logs", &["sys", "config"]),
+    ("alert", &["sys", "config"]),
     ("store", &["sys", "config"]),
     ("sys", &[]),
     ("config", &[]),

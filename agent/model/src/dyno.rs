@@ -43,6 +43,16 @@ pub struct DynoRecord {
     pub care: Care,
 }
 
+impl DynoRecord {
+    /// What it is called in the app's log and in `$DYNO`: its name, or of a cron entry's run `cron.NAME`.
+    pub fn label(&self) -> String {
+        match &self.purpose {
+            Purpose::Cron { entry, .. } => format!("cron.{entry}"),
+            _ => self.name.to_string(),
+        }
+    }
+}
+
 /// What a one-off dyno was started for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -13,6 +13,9 @@ pub struct AppJson {
     /// How each process type is cared for; one that is not there gets [`Care::default`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub care: BTreeMap<ProcessType, Care>,
+    /// Its cron entries, those of the Procfile too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cron: Vec<crate::cron::Entry>,
 }
 
 impl AppJson {

@@ -9,6 +9,7 @@ pub mod app;
 pub mod autoscale;
 pub mod cert;
 pub mod code;
+pub mod cron;
 pub mod dyno;
 pub mod fence;
 pub mod health;

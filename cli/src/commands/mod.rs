@@ -11,6 +11,8 @@ pub mod certs;
 pub mod completions;
 pub mod config;
 pub mod credentials;
+pub mod cron;
+pub mod cron_alerts;
 pub mod domains;
 pub mod hokku_toml;
 pub mod isolation;

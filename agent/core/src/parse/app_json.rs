@@ -35,6 +35,9 @@ const DOKKU_PORT: u64 = 5000;
 
 const HOUR: f64 = 3600.0;
 
+mod cron;
+pub use cron::name_apart;
+
 /// What was read, and what is to be said about it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Parsed {
@@ -63,6 +66,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Vec<String>> {
     if let Some(file) = reader.object(NAME, &file) {
         reader.formation(file, &mut app);
         reader.healthchecks(file, &mut app);
+        reader.cron(file, &mut app);
     }
     match reader.faults[..] {
         [] => Ok(Parsed {

@@ -12,6 +12,7 @@ mod attach;
 mod caller;
 mod cert;
 mod config_var;
+mod cron;
 mod domain;
 mod dyno;
 mod fault;

@@ -1,7 +1,7 @@
 //! Which path is which, and what every request passes through.
 
 use super::{
-    ApiState, account, app, attach, caller, cert, config_var, domain, dyno,
+    ApiState, account, app, attach, caller, cert, config_var, cron, domain, dyno,
     fault::{Fault, id_of},
     formation, isolation, key, limits, log_session, output, release, routing, status,
 };
@@ -27,6 +27,7 @@ pub(super) fn all(state: ApiState) -> Router {
         .merge(apps())
         .merge(processes())
         .merge(limited())
+        .merge(scheduled())
         .merge(history())
         .merge(constants())
         .route("/hokku/status", get(status::show))
@@ -153,6 +154,25 @@ fn limited() -> Router<ApiState> {
         "/hokku/apps/{app}/limits",
         get(limits::list).patch(limits::update),
     )
+}
+
+fn scheduled() -> Router<ApiState> {
+    Router::new()
+        .route(
+            "/hokku/apps/{app}/cron",
+            get(cron::list).post(cron::add).patch(cron::pause),
+        )
+        .route(
+            "/hokku/apps/{app}/cron/{entry}",
+            get(cron::show).patch(cron::edit).delete(cron::remove),
+        )
+        .route("/hokku/apps/{app}/cron/{entry}/run", post(cron::run))
+        .route("/hokku/apps/{app}/cron/{entry}/output", get(cron::output))
+        .route("/hokku/apps/{app}/cron-runs", get(cron::runs))
+        .route(
+            "/hokku/apps/{app}/cron-alerts",
+            get(cron::alerts).patch(cron::set_alerts).post(cron::test_alerts),
+        )
 }
 
 fn history() -> Router<ApiState> {

@@ -8,6 +8,7 @@
 
 mod act;
 mod app_json;
+mod cron;
 mod fence;
 mod files;
 mod handle;
@@ -108,16 +109,20 @@ pub struct Control {
     /// Destroyed apps whose files are deleted once their last dyno and their last build are gone.
     gone: BTreeSet<AppId>,
     laid: files::Laid,
+    /// To the one who looks after cron.
+    cron: mpsc::Sender<cron::Note>,
 }
 
 /// What tasks of the loop report.
-pub(crate) enum Internal {
+enum Internal {
     /// Something happened.
     Event(Box<Event>),
     /// A push has its slug: another app's build may start.
     Built(AppId),
     /// A push ended: the next one of the app may start.
     PushEnded(AppId),
+    /// A run of a cron entry is to be started.
+    Cron(Box<launch::Launch>),
 }
 
 impl Control {
@@ -135,6 +140,7 @@ impl Control {
             drain: seconds(hands.config.drain_timeout),
         };
         let builds = queue::Queue::new(hands.config.build.parallel);
+        let (cron, notes) = mpsc::channel(cron::NOTES);
         let mut control = Control {
             hands,
             desired,
@@ -150,12 +156,14 @@ impl Control {
             fences: BTreeMap::new(),
             gone: BTreeSet::new(),
             laid: files::Laid::default(),
+            cron,
         };
         control.laid.follow(&control.hands, &control.desired);
         control.adopt().await;
         control.read_fences().await;
         control.gone = sweep::orphans(&control.hands.config.data_dir, &control.desired);
         control.sweep();
+        control.keep_cron(notes, ears.shutdown.clone());
         loop {
             let wake_at = control.settle();
             tokio::select! {
@@ -272,6 +280,7 @@ impl Control {
     }
 
     fn apply(&mut self, event: &Event) {
+        self.note_cron(event);
         for note in self.observed.apply(event, Micros::now()) {
             self.hands
                 .logs
@@ -353,6 +362,11 @@ impl Control {
                     let _ = asker.send(Err(error.clone()));
                 }
                 self.apply(&event);
+            }
+            Internal::Cron(launch) => {
+                let record = launch.record.clone();
+                self.apply(&Event::Ordered { record });
+                self.launch(*launch);
             }
             Internal::Built(app) => self.builds.built(app),
             Internal::PushEnded(app) => {

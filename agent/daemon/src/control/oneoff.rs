@@ -2,7 +2,11 @@
 
 use super::{Command, Control, OneoffOrder, launch::Launch};
 use hokku_core::event::Event;
-use hokku_model::{DynoId, DynoName, Micros, dyno::DynoRecord, shim::Output};
+use hokku_model::{
+    DynoId, DynoName, Micros,
+    dyno::{DynoRecord, Purpose},
+    shim::Output,
+};
 use tokio::sync::oneshot;
 
 /// One-off dynos of one app at the same time.
@@ -26,7 +30,11 @@ impl Control {
             );
             return refuse(answer, why);
         };
-        let mine = |d: &&hokku_core::observed::Dyno| d.record.app == order.app && d.record.oneoff;
+        // runs of cron entries have a bound of their own
+        let cron = |p: &Purpose| matches!(p, Purpose::Cron { .. });
+        let mine = |d: &&hokku_core::observed::Dyno| {
+            d.record.app == order.app && d.record.oneoff && !cron(&d.record.purpose)
+        };
         if self.observed.dynos.values().filter(mine).count() >= MOST_ONEOFFS {
             let why = format!(
                 "{} already has {MOST_ONEOFFS} one-off dynos: stop some with `app ps:stop`.",
@@ -91,7 +99,7 @@ impl Control {
 }
 
 /// A first word that is a process type stands for its command; the rest is appended (Dev Center "One-Off Dynos").
-fn resolve(command: Command, of_type: impl Fn(&str) -> Option<String>) -> Command {
+pub(super) fn resolve(command: Command, of_type: impl Fn(&str) -> Option<String>) -> Command {
     match command {
         Command::Argv(words) => match words
             .split_first()

@@ -6,6 +6,7 @@
 //! What it never does: wait for a reader; a tail that is too slow is told how many lines it missed (L11).
 //! Who calls it: `control` (platform lines), `api` (log sessions). Where its tests are: beside the code.
 
+mod cron;
 mod read;
 mod tail;
 
@@ -115,6 +116,7 @@ impl Logs {
     /// Deletes an app's logs.
     pub fn forget(&self, app: AppId) {
         let _ = fs::remove_dir_all(self.dir.join("dynos").join(app.to_string()));
+        let _ = fs::remove_dir_all(self.dir.join("cron").join(app.to_string()));
         for dir in [&self.router, &self.dir.join("platform")] {
             for ext in ["log", "log.1"] {
                 let _ = fs::remove_file(dir.join(format!("{app}.{ext}")));

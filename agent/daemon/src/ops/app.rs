@@ -1,6 +1,6 @@
 //! Apps: create, find, rename, destroy.
 
-use super::{Actor, Ops, OpsError, Result, cert, domain, managed, name, release};
+use super::{Actor, Ops, OpsError, Result, cert, cron, domain, managed, name, release};
 use crate::store::{Doc, Tx};
 use hokku_model::{AppId, AppName, Micros, app::App, app::Restarts, said::Said};
 use std::collections::BTreeMap;
@@ -173,6 +173,7 @@ impl Ops {
                 tx.forget(&app.key)?;
                 domain::forget(tx, &app.body)?;
                 cert::forget(tx, app.body.id)?;
+                cron::forget(tx, app.body.id)?;
                 managed::sync(tx, self.config())?;
                 for slug in tx.list::<()>(&release::swept_kind(app.body.id))? {
                     tx.delete(&release::swept_kind(app.body.id), &slug.key)?;

@@ -6,8 +6,8 @@ use super::{
 };
 use hokku_model::{AppId, ProcessType, app::App, limits::TypeLimits};
 
-/// The process type of one-off dynos: it is in no Procfile, and can have limits all the same.
-const ONEOFF: &str = "run";
+/// The process types of one-off dynos: they are in no Procfile, and can have limits all the same.
+const ONEOFFS: [&str; 2] = ["run", "cron"];
 
 impl Ops {
     /// The limits of every process type that the app has, and of those that it had when they were set.
@@ -46,7 +46,7 @@ impl Ops {
                 let mut app = app::load(tx, app)?;
                 let commands = commands(tx, &app.body)?;
                 let kind = match kind.parse::<ProcessType>() {
-                    Ok(kind) if kind.as_str() == ONEOFF || app.body.limits.contains_key(&kind) => {
+                    Ok(kind) if ONEOFFS.contains(&kind.as_str()) || app.body.limits.contains_key(&kind) => {
                         kind
                     }
                     _ => known(&app.body, &commands, kind)?,

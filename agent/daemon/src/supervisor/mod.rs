@@ -10,6 +10,7 @@
 mod first;
 mod folder;
 mod job;
+mod kept;
 mod meter;
 mod probe;
 mod refusal;
@@ -30,6 +31,7 @@ use hokku_model::{
     shim::ShimSpec,
 };
 use job::Order;
+pub use kept::Remains;
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -182,6 +184,7 @@ struct Inner {
     shim_exe: PathBuf,
     facts: mpsc::Sender<Fact>,
     jobs: Mutex<Jobs>,
+    kept: kept::Kept,
 }
 
 impl Supervisor {
@@ -195,6 +198,7 @@ impl Supervisor {
                 shim_exe,
                 facts,
                 jobs,
+                kept: kept::Kept::default(),
             }),
         }
     }

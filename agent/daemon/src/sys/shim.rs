@@ -171,10 +171,15 @@ pub struct Gone {
 /// It lives, but can't be connected to.
 pub async fn connect(dir: &Path) -> anyhow::Result<Found> {
     let end = Instant::now() + APPEAR;
+    let late = Instant::now() + START;
     let who = loop {
         match read_pid(dir) {
             Some(w) => break Some(w),
-            None if dir.join("exit.json").exists() || Instant::now() > end => break None,
+            None if dir.join("exit.json").exists() => break None,
+            // one that listens is still being set up: given up, it would come to life unknown
+            None if Instant::now() > end && (Instant::now() > late || dial(dir).await.is_err()) => {
+                break None;
+            }
             None => sleep(Duration::from_millis(20)).await,
         }
     };
