@@ -326,6 +326,14 @@ pub struct Open {
     pub env: BTreeMap<String, String>,
 }
 
+/// The process type of runs: in `app ps`, and for `app limits:set`.
+pub const KIND: &str = "cron";
+
+/// The number of a run's dyno, as in `cron.123456`: of its id, so that everyone who has that knows the name.
+pub fn dyno_number(dyno: DynoId) -> u32 {
+    100_000 + (dyno.0 % 900_000) as u32
+}
+
 /// Up to which time the ticks of an entry are decided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
@@ -449,8 +457,10 @@ pub struct ShownRun {
     pub attempt: u32,
     /// Who asked for it.
     pub user: Option<String>,
-    /// Its dyno.
+    /// Its dyno's id.
     pub dyno: Option<String>,
+    /// Its dyno's name, for `app ps:stop`.
+    pub dyno_name: Option<String>,
     /// Its release's number.
     pub release: Option<u32>,
     /// When its process began.

@@ -576,7 +576,7 @@ mod tests {
     fn a_run_is_one_line() {
         let run: ShownRun = serde_json::from_str(
             r#"{"entry": "nightly", "number": 3, "trigger": "retry", "status": "failed", "tick": "2026-01-31T12:00:00Z", "ticks": 1,
-                "attempt": 2, "user": null, "dyno": null, "release": 4, "started_at": null, "ended_at": null, "duration_ms": 1500,
+                "attempt": 2, "user": null, "dyno": null, "dyno_name": null, "release": 4, "started_at": null, "ended_at": null, "duration_ms": 1500,
                 "late_ms": 3, "exit_code": 7, "peak_memory": 10485760, "reason": "x\ny"}"#,
         )
         .unwrap();

@@ -12,6 +12,7 @@ mod bad_deploys;
 mod certs;
 mod config;
 mod crash;
+mod cron;
 mod destroy;
 mod disk_full;
 mod domains;

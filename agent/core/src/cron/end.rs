@@ -18,6 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 pub struct End {
     /// When its process began; `None`: it could not be started.
     pub started_at: Option<Micros>,
+    /// When its start was ordered: its time limit counts from there.
+    pub ordered_at: Option<Micros>,
     /// When it ended.
     pub ended_at: Micros,
     /// How; `None`: it could not be started.
@@ -39,7 +41,7 @@ pub struct After {
 
 /// Decides.
 pub fn after(open: &Open, end: &End) -> After {
-    let took = end.ended_at.since(end.started_at.unwrap_or(end.ended_at));
+    let took = end.ended_at.since(end.ordered_at.unwrap_or(end.ended_at));
     let overdue = took >= Duration::from_secs(open.timeout);
     let status = match end.exit {
         _ if open.replaced => Status::Replaced,
@@ -111,7 +113,8 @@ mod tests {
 
     fn end(seconds: i64, exit: Exit) -> End {
         End {
-            started_at: Some(Micros(0)),
+            started_at: Some(Micros(20_000)),
+            ordered_at: Some(Micros(0)),
             ended_at: Micros(seconds * 1_000_000),
             exit: Some(exit),
             stopped: false,
@@ -135,6 +138,7 @@ mod tests {
         assert_eq!(of(&once, &end(61, Exit::Code(0))), (Status::Succeeded, None, None));
         let nothing = End {
             started_at: None,
+            ordered_at: None,
             exit: None,
             ..end(0, Exit::Lost)
         };

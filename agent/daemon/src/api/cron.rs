@@ -18,8 +18,8 @@ use hokku_core::cron::schedule::Schedule;
 use hokku_model::{
     AppId, DynoId, Micros,
     cron::{
-        AlertsPatch, Alerts, EntryName, EntryPatch, PausePatch, Run, Shown, ShownAlerts, ShownRun,
-        Status,
+        Alerts, AlertsPatch, EntryName, EntryPatch, KIND, PausePatch, Run, Shown, ShownAlerts,
+        ShownRun, Status, dyno_number,
     },
 };
 use http::StatusCode;
@@ -63,6 +63,7 @@ fn shown(run: &Run, live: &Live, now: Micros) -> ShownRun {
         attempt: run.attempt,
         user: run.user.clone(),
         dyno: run.dyno.map(|d| d.to_string()),
+        dyno_name: run.dyno.map(|d| format!("{KIND}.{}", dyno_number(d))),
         release: run.release,
         started_at: started.map(time),
         ended_at: run.ended_at.map(time),

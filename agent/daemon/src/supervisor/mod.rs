@@ -360,6 +360,7 @@ impl Supervisor {
         folder::create(&dir, &order.record)
             .with_context(|| format!("can't make the dyno's folder {}", dir.display()))?;
         order.spec.dir = dir;
+        crate::sys::fault::point("dyno-folder");
         let limits = &mut order.spec.limits;
         match meter::group(order.record.id, &order.record.quota) {
             Some(group) => {

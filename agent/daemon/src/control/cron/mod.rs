@@ -376,6 +376,7 @@ impl Cron {
         self.live.remove(&dyno);
         let end = End {
             started_at: None,
+            ordered_at: None,
             ended_at: Micros::now(),
             exit: None,
             stopped: false,
@@ -392,6 +393,7 @@ impl Cron {
         }
         let end = End {
             started_at: remains.started_at,
+            ordered_at: remains.record.as_ref().map(|r| r.started_at),
             ended_at: remains.ended_at.unwrap_or_else(Micros::now),
             exit: Some(exit),
             stopped,
@@ -433,6 +435,7 @@ impl Cron {
     async fn end_unstarted(&mut self, dyno: DynoId) -> anyhow::Result<bool> {
         let end = End {
             started_at: None,
+            ordered_at: None,
             ended_at: Micros::now(),
             exit: None,
             stopped: false,

@@ -7,15 +7,13 @@ use crate::control::{
     launch::Launch,
     oneoff::resolve,
 };
+use crate::sys::clock::rfc3339;
 use hokku_core::desired::Desired;
 use hokku_model::{
     DynoId, DynoName, Micros, ProcessType,
-    cron::Open,
+    cron::{KIND, Open, dyno_number},
     dyno::{DynoRecord, Purpose},
 };
-
-/// The process type of runs, for their names in `app ps` and for `app limits:set`.
-const KIND: &str = "cron";
 
 /// The process type whose limits hold for runs when theirs has none.
 const FALLBACK: &str = "run";
@@ -77,10 +75,9 @@ impl Cron {
         let kind: ProcessType = KIND.parse().ok()?;
         let fallback: ProcessType = FALLBACK.parse().ok()?;
         let quota = [&kind, &fallback].into_iter().find_map(|k| wish.quotas.get(k));
-        let number = 1000 + (dyno_bits(open.dyno) % 9000);
         let record = DynoRecord {
             id: open.dyno,
-            name: DynoName::new(kind.clone(), number),
+            name: DynoName::new(kind.clone(), dyno_number(open.dyno)),
             app: open.app,
             app_name: wish.name.clone(),
             version: release.version,
@@ -99,11 +96,17 @@ impl Cron {
         let command = resolve(Command::Line(open.command.clone()), of_type);
         let grace = self.hands.config.stop_grace;
         let most = open.timeout.saturating_add(grace).saturating_add(SPARE);
-        Some(Launch::oneoff(record, command, open.env.clone(), None, Some(most)))
+        let mut env = open.env.clone();
+        let run = &open.run;
+        for (name, value) in [
+            ("CRON_ENTRY", run.entry.to_string()),
+            ("CRON_RUN", run.number.to_string()),
+            ("CRON_TRIGGER", run.trigger.as_str().to_owned()),
+            ("CRON_SCHEDULED_AT", run.tick.map(rfc3339).unwrap_or_default()),
+        ] {
+            // what an alert tells is about another run
+            env.entry(name.to_owned()).or_insert(value);
+        }
+        Some(Launch::oneoff(record, command, env, None, Some(most)))
     }
-}
-
-/// The part of an id that differs from dyno to dyno.
-fn dyno_bits(dyno: DynoId) -> u32 {
-    dyno.0 as u32
 }
