@@ -1,6 +1,6 @@
 //! Cron: entries of the repository and of the app, run once for each tick, whatever dies.
 
-use crate::support::{Host, Repo, eventually};
+use crate::support::{Host, Repo, Settings, eventually};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -364,7 +364,11 @@ fn killed_at_each_step_every_tick_runs_once() {
 #[ignore = "slow: run by .ci/run"]
 fn killed_at_random_every_tick_runs_once() {
     let kills: u64 = std::env::var("HOKKU_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(120);
-    let host = Host::start();
+    // copies: a thousand kills take a quarter of an hour, in which somebody may build
+    let host = Host::start_with(Settings {
+        copies: true,
+        ..Settings::default()
+    });
     let entries = ["tick", "tack"];
     let ear = telling(&host, &entries);
     let mut dice = std::process::id() as u64 | 1;
