@@ -1,10 +1,9 @@
 //! The one definition of the commands and their flags; help and completions are made from it.
 
 use crate::commands::{
-    apps, auth, authorizations, builds, certs, completions, config, credentials, cron,
-    cron_alerts, domains,
-    hokku_toml, isolation, keys, limits, logs, maintenance, open, ps, ps_why, releases, remotes,
-    routing, run, status,
+    apps, auth, authorizations, builds, certs, completions, config, credentials, cron, cron_alerts,
+    domains, hokku_toml, isolation, keys, limits, logs, maintenance, open, ps, ps_why, releases,
+    remotes, routing, run, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};

@@ -558,10 +558,7 @@ mod tests {
     fn an_entry_that_says_little_has_the_defaults() {
         let text = r#"{"name": "a", "command": "true", "schedule": "@daily"}"#;
         let entry: Entry = serde_json::from_str(text).unwrap();
-        assert_eq!(
-            entry,
-            Entry::new("a".parse().unwrap(), "@daily", "true")
-        );
+        assert_eq!(entry, Entry::new("a".parse().unwrap(), "@daily", "true"));
     }
 
     proptest! {

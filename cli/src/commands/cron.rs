@@ -79,7 +79,12 @@ pub struct Add {
     #[arg(value_name = "SCHEDULE")]
     schedule: String,
     /// What: one word is a line for the shell, several are a program and its arguments
-    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "COMMAND",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     command: Vec<String>,
 }
 
@@ -137,7 +142,8 @@ fn seconds(text: &str) -> std::result::Result<u64, String> {
     let n: u64 = digits
         .parse()
         .map_err(|_| "expected a number with s, m, h or d, such as 15m".to_owned())?;
-    n.checked_mul(factor).ok_or_else(|| "that is too long".into())
+    n.checked_mul(factor)
+        .ok_or_else(|| "that is too long".into())
 }
 
 impl Options {
@@ -199,7 +205,11 @@ pub struct Edit {
     #[arg(value_name = "ENTRY")]
     entry: EntryName,
     /// What, when that is to change
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     command: Vec<String>,
 }
 
@@ -366,7 +376,10 @@ impl Run {
                 "" => String::new(),
                 why => format!(": {}", output::clean(why)),
             };
-            output::error(&format!("Run {} of {name} {}{why}.", run.number, run.status));
+            output::error(&format!(
+                "Run {} of {name} {}{why}.",
+                run.number, run.status
+            ));
         }
         Ok(match (run.exit_code, run.status.as_str()) {
             (Some(code), _) => code,
@@ -453,7 +466,9 @@ fn last(run: &ShownRun) -> String {
 }
 
 fn table(all: &[Shown]) -> Vec<Vec<String>> {
-    let mut rows = vec![row(["Entry", "Schedule", "Next", "Last run", "Ended", "Command"])];
+    let mut rows = vec![row([
+        "Entry", "Schedule", "Next", "Last run", "Ended", "Command",
+    ])];
     for s in all {
         let next = match (&s.paused_by, s.next.first()) {
             (Some(_), _) => "paused".to_owned(),
@@ -482,7 +497,8 @@ fn details(s: &Shown) -> Vec<(String, String)> {
     let e = &s.entry;
     let word = |v: serde_json::Result<serde_json::Value>| {
         let v = v.ok();
-        v.and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+        v.and_then(|v| v.as_str().map(str::to_owned))
+            .unwrap_or_default()
     };
     let from = match s.source.as_str() {
         "release" => "the repository (app.json or Procfile)",
@@ -522,7 +538,9 @@ fn details(s: &Shown) -> Vec<(String, String)> {
 }
 
 fn history(all: &[ShownRun]) -> Vec<Vec<String>> {
-    let head = ["Entry", "Run", "Trigger", "Time", "Status", "Duration", "Memory", "Why"];
+    let head = [
+        "Entry", "Run", "Trigger", "Time", "Status", "Duration", "Memory", "Why",
+    ];
     let mut rows = vec![row(head)];
     for r in all {
         let at = r.started_at.as_deref().or(r.tick.as_deref());
@@ -554,13 +572,24 @@ mod tests {
 
     #[test]
     fn times() {
-        for (text, want) in [("90", 90), ("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 86_400)] {
+        for (text, want) in [
+            ("90", 90),
+            ("90s", 90),
+            ("15m", 900),
+            ("2h", 7200),
+            ("1d", 86_400),
+        ] {
             assert_eq!(seconds(text), Ok(want));
         }
         for text in ["", "m", "1w", "-1", "1.5h", "99999999999999999999d"] {
             assert!(seconds(text).is_err(), "{text}");
         }
-        for (ms, want) in [(230, "0.2 s"), (12_345, "12 s"), (900_000, "15 min"), (86_400_000, "24 h 0 min")] {
+        for (ms, want) in [
+            (230, "0.2 s"),
+            (12_345, "12 s"),
+            (900_000, "15 min"),
+            (86_400_000, "24 h 0 min"),
+        ] {
             assert_eq!(spell(ms), want);
         }
     }
@@ -582,7 +611,10 @@ mod tests {
         .unwrap();
         let text = output::plain_table(&history(&[run]));
         let line = text.lines().nth(1).unwrap();
-        assert!(line.starts_with("nightly  3    retry 1  2026/01/31"), "{text}");
+        assert!(
+            line.starts_with("nightly  3    retry 1  2026/01/31"),
+            "{text}"
+        );
         assert!(line.contains("failed (7)  1.5 s     10M"), "{text}");
         assert_eq!(text.lines().count(), 2);
     }

@@ -73,38 +73,66 @@ fn entries_of_the_repository_run_in_the_apps_surroundings() {
         r#"{"cron": [{"name": "tick", "schedule": "* * * * * *", "command": "./probe env A; pwd; echo of $DYNO $CRON_SCHEDULED_AT"},
                      {"name": "type", "schedule": "@yearly", "command": "say hello"}]}"#,
     );
-    host.app(&["config:set", "A=from config", "-a", "shop"]).ok();
+    host.app(&["config:set", "A=from config", "-a", "shop"])
+        .ok();
     let line = host.logged("shop", "from config");
     assert!(line.contains("app[cron.tick]: from config"), "{line}");
     assert!(line.ends_with("/app"), "{line}");
     host.logged("shop", "heroku[cron.tick]: Process exited with status 0");
     let run = ended(&host, "tick", "succeeded");
-    assert_eq!((&run["trigger"], &run["exit_code"]), (&"schedule".into(), &0.into()));
-    assert!(run["duration_ms"].as_u64().expect("a number") < 20_000, "{run}");
+    assert_eq!(
+        (&run["trigger"], &run["exit_code"]),
+        (&"schedule".into(), &0.into())
+    );
+    assert!(
+        run["duration_ms"].as_u64().expect("a number") < 20_000,
+        "{run}"
+    );
     assert!(run["tick"].as_str() <= run["started_at"].as_str(), "{run}");
     let n = run["number"].to_string();
-    let said = host.app(&["cron:logs", "tick", &n, "-a", "shop"]).ok().out();
+    let said = host
+        .app(&["cron:logs", "tick", &n, "-a", "shop"])
+        .ok()
+        .out();
     assert!(said.contains("app[cron.tick]: of cron.tick 20"), "{said}");
     // a process type of the Procfile stands for its command; the new Procfile also brings entries of its own
-    repo.write("Procfile", "web: ./probe\nsay: ./probe argv\ncron: 0 0 * * * ./probe lines 1 nightly\n");
+    repo.write(
+        "Procfile",
+        "web: ./probe\nsay: ./probe argv\ncron: 0 0 * * * ./probe lines 1 nightly\n",
+    );
     repo.version("two");
     let pushed = repo.push().ok();
-    assert!(pushed.err().contains("Cron entries -> tick, type, probe-lines-1-nightly"), "{pushed}");
+    assert!(
+        pushed
+            .err()
+            .contains("Cron entries -> tick, type, probe-lines-1-nightly"),
+        "{pushed}"
+    );
     let o = host.app(&["cron:run", "type", "--wait", "-a", "shop"]).ok();
     assert!(o.out().contains("app[cron.type]: 68656c6c6f"), "{o}");
     let all = host.json(&["cron", "-a", "shop"]);
     let next = &all.as_array().expect("a list")[2]["next"][0];
-    assert!(next.as_str().expect("a time").contains("T00:00:00"), "{all}");
+    assert!(
+        next.as_str().expect("a time").contains("T00:00:00"),
+        "{all}"
+    );
 }
 
 #[test]
 fn a_bad_entry_ends_the_push_and_names_the_place() {
     let host = Host::start();
     let repo = host.deploy("shop");
-    repo.write("app.json", r#"{"cron": [{"command": "x", "schedule": "61 * * * *"}]}"#);
+    repo.write(
+        "app.json",
+        r#"{"cron": [{"command": "x", "schedule": "61 * * * *"}]}"#,
+    );
     repo.version("two");
     let o = repo.push().fails();
-    assert!(o.err().contains("app.json: cron[0].schedule can't be used: \"61 * * * *\""), "{o}");
+    assert!(
+        o.err()
+            .contains("app.json: cron[0].schedule can't be used: \"61 * * * *\""),
+        "{o}"
+    );
     repo.write("app.json", "{}");
     repo.write("Procfile", "web: ./probe\ncron: 0 0 * * mon,noday ./x\n");
     repo.version("three");
@@ -116,22 +144,47 @@ fn a_bad_entry_ends_the_push_and_names_the_place() {
 #[test]
 fn the_apps_own_entries_are_added_changed_run_and_removed() {
     let host = Host::start();
-    let repo = deploy_with(&host, r#"{"cron": [{"name": "theirs", "schedule": "@yearly", "command": "true"}]}"#);
-    let o = host.app(&["cron:add", "30 4 * * *", "--name", "mine", "--timezone", "Europe/London", "-a", "shop", "exit 7"]);
+    let repo = deploy_with(
+        &host,
+        r#"{"cron": [{"name": "theirs", "schedule": "@yearly", "command": "true"}]}"#,
+    );
+    let o = host.app(&[
+        "cron:add",
+        "30 4 * * *",
+        "--name",
+        "mine",
+        "--timezone",
+        "Europe/London",
+        "-a",
+        "shop",
+        "exit 7",
+    ]);
     assert!(o.ok().out().contains("At 04:30"));
-    host.app(&["cron:add", "@daily", "-a", "shop", "./probe", "argv", "a b"]).ok();
+    host.app(&["cron:add", "@daily", "-a", "shop", "./probe", "argv", "a b"])
+        .ok();
     repo.version("two");
     repo.push().ok();
     let all = host.json(&["cron", "-a", "shop"]);
-    let names: Vec<&str> = all.as_array().expect("a list").iter().filter_map(|e| e["name"].as_str()).collect();
+    let names: Vec<&str> = all
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|e| e["name"].as_str())
+        .collect();
     assert_eq!(names, ["mine", "probe-argv-a-b", "theirs"]);
     let o = host.app(&["cron:run", "mine", "--wait", "-a", "shop"]);
     assert_eq!(o.status, 7, "{o}");
-    let o = host.app(&["cron:run", "probe-argv-a-b", "--wait", "-a", "shop"]).ok();
+    let o = host
+        .app(&["cron:run", "probe-argv-a-b", "--wait", "-a", "shop"])
+        .ok();
     assert!(o.out().contains("612062"), "{o}");
     let run = ended(&host, "mine", "failed");
-    assert_eq!((&run["trigger"], &run["user"]), (&"manual".into(), &"root".into()));
-    host.app(&["cron:edit", "mine", "--retries", "2", "-a", "shop", "true"]).ok();
+    assert_eq!(
+        (&run["trigger"], &run["user"]),
+        (&"manual".into(), &"root".into())
+    );
+    host.app(&["cron:edit", "mine", "--retries", "2", "-a", "shop", "true"])
+        .ok();
     host.app(&["cron:run", "mine", "--wait", "-a", "shop"]).ok();
     // what is the repository's is changed there
     let o = host.app(&["cron:rm", "theirs", "-a", "shop"]).fails();
@@ -139,7 +192,9 @@ fn the_apps_own_entries_are_added_changed_run_and_removed() {
     host.app(&["cron:rm", "mine", "-a", "shop"]).ok();
     let o = host.app(&["cron:run", "mine", "-a", "shop"]).fails();
     assert!(o.err().contains("no cron entry \"mine\""), "{o}");
-    let o = host.app(&["cron:add", "every day", "-a", "shop", "true"]).fails();
+    let o = host
+        .app(&["cron:add", "every day", "-a", "shop", "true"])
+        .fails();
     assert!(o.err().contains("2 fields"), "{o}");
 }
 
@@ -153,20 +208,39 @@ fn a_run_under_way_is_waited_for_joined_or_replaced() {
                      {"name": "joins", "schedule": "* * * * * *", "command": "sleep 600", "overlap": "allow"}]}"#,
     );
     let skipped = ended(&host, "waits", "skipped");
-    assert!(skipped["reason"].as_str().expect("text").contains("still under way"), "{skipped}");
+    assert!(
+        skipped["reason"]
+            .as_str()
+            .expect("text")
+            .contains("still under way"),
+        "{skipped}"
+    );
     let running = |entry: &str| {
         let all = history(&host, entry);
         all.iter().filter(|r| r["status"] == "running").count()
     };
     assert_eq!(running("waits"), 1);
     ended(&host, "yields", "replaced");
-    eventually("two runs at once", 20, || (running("joins") > 2).then_some(()));
+    eventually("two runs at once", 20, || {
+        (running("joins") > 2).then_some(())
+    });
     host.app(&["cron:pause", "-a", "shop"]).ok();
-    eventually("the newest of those that yield is alone", 20, || (running("yields") == 1).then_some(()));
+    eventually("the newest of those that yield is alone", 20, || {
+        (running("yields") == 1).then_some(())
+    });
     host.logged("shop", "heroku[cron.waits]: Skipped its run of ");
     // somebody stops it: no failure, and no new run
-    let run = history(&host, "waits").into_iter().find(|r| r["status"] == "running").expect("it runs");
-    host.app(&["ps:stop", run["dyno_name"].as_str().expect("a name"), "-a", "shop"]).ok();
+    let run = history(&host, "waits")
+        .into_iter()
+        .find(|r| r["status"] == "running")
+        .expect("it runs");
+    host.app(&[
+        "ps:stop",
+        run["dyno_name"].as_str().expect("a name"),
+        "-a",
+        "shop",
+    ])
+    .ok();
     ended(&host, "waits", "stopped");
 }
 
@@ -182,18 +256,33 @@ fn a_paused_entry_does_not_run_and_is_not_made_up_for() {
     let quiet = || {
         let all = history(&host, "tick");
         let open = all.iter().any(|r| r["ended_at"].is_null());
-        (!open).then(|| all.len())
+        (!open).then_some(all.len())
     };
     let before = eventually("nothing is under way", 20, quiet);
     let o = host.app(&["cron", "-a", "shop"]).ok();
     assert!(o.out().contains("paused"), "{o}");
     // as long as two ticks take, told by the clock of another entry
-    host.app(&["cron:add", "* * * * * *", "--name", "other", "-a", "shop", "true"]).ok();
-    eventually("time passes", 30, || (history(&host, "other").len() > 2).then_some(()));
+    host.app(&[
+        "cron:add",
+        "* * * * * *",
+        "--name",
+        "other",
+        "-a",
+        "shop",
+        "true",
+    ])
+    .ok();
+    eventually("time passes", 30, || {
+        (history(&host, "other").len() > 2).then_some(())
+    });
     assert_eq!(eventually("still nothing", 5, quiet), before);
     host.app(&["cron:resume", "tick", "-a", "shop"]).ok();
-    eventually("it goes on", 20, || (history(&host, "tick").len() > before).then_some(()));
-    let missed = history(&host, "tick").into_iter().filter(|r| r["trigger"] == "missed");
+    eventually("it goes on", 20, || {
+        (history(&host, "tick").len() > before).then_some(())
+    });
+    let missed = history(&host, "tick")
+        .into_iter()
+        .filter(|r| r["trigger"] == "missed");
     assert_eq!(missed.count(), 0);
 }
 
@@ -218,10 +307,13 @@ fn webhook() -> (String, Arc<Mutex<Vec<Value>>>) {
             let read = reader.read_exact(&mut body);
             // the first attempt of all fails
             let status = if n == 0 { "503 Busy" } else { "200 OK" };
-            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let answer =
+                format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             let _ = reader.get_mut().write_all(answer.as_bytes());
             if read.is_ok() && n > 0 {
-                all.lock().expect("no panic").extend(serde_json::from_slice(&body));
+                all.lock()
+                    .expect("no panic")
+                    .extend(serde_json::from_slice(&body));
             }
         }
     });
@@ -243,12 +335,25 @@ fn trouble_is_told_by_webhook_and_command() {
     assert!(o.err().contains("cron:alerts"), "{o}");
     let ear = Ear::open();
     let command = ear.tell("$CRON_EVENT $CRON_ENTRY $CRON_EXIT_CODE");
-    let set = ["cron:alerts:set", "--webhook", "-", "--command", &command, "-a", "shop"];
+    let set = [
+        "cron:alerts:set",
+        "--webhook",
+        "-",
+        "--command",
+        &command,
+        "-a",
+        "shop",
+    ];
     let o = host.app_with(&set, url.as_bytes()).ok();
-    assert!(o.out().contains("127.0.0.1") && !o.out().contains("s3cret"), "{o}");
-    host.app(&["cron:run", "bad", "--wait", "-a", "shop"]).fails();
+    assert!(
+        o.out().contains("127.0.0.1") && !o.out().contains("s3cret"),
+        "{o}"
+    );
+    host.app(&["cron:run", "bad", "--wait", "-a", "shop"])
+        .fails();
     host.logged("shop", "An alert did not arrive, trying again in 10 s");
-    host.app(&["cron:run", "long", "--wait", "-a", "shop"]).fails();
+    host.app(&["cron:run", "long", "--wait", "-a", "shop"])
+        .fails();
     ended(&host, "long", "timed-out");
     host.app(&["cron:resume", "full", "-a", "shop"]).ok();
     ended(&host, "full", "skipped");
@@ -256,11 +361,16 @@ fn trouble_is_told_by_webhook_and_command() {
     let alert = |event: &str, entry: &str| {
         eventually(&format!("the alert {event} {entry}"), 30, || {
             let all = got.lock().expect("no panic");
-            all.iter().find(|a| a["event"] == event && a["entry"] == entry).cloned()
+            all.iter()
+                .find(|a| a["event"] == event && a["entry"] == entry)
+                .cloned()
         })
     };
     let failed = alert("failed", "bad");
-    assert_eq!((&failed["exit_code"], &failed["app"]), (&3.into(), &"shop".into()));
+    assert_eq!(
+        (&failed["exit_code"], &failed["app"]),
+        (&3.into(), &"shop".into())
+    );
     assert_eq!(failed["output"][0], "no space left");
     alert("ran-too-long", "long");
     alert("did-not-run", "full");
@@ -289,7 +399,7 @@ fn ran(ear: &Ear) -> BTreeMap<String, usize> {
 fn each_tick_once(host: &Host, ear: &Ear, entries: &[&str]) -> usize {
     eventually("everything has ended", 60, || {
         let open = |e: &&str| history(host, e).iter().any(|r| r["ended_at"].is_null());
-        (!entries.iter().any(|e| open(e))).then_some(())
+        (!entries.iter().any(open)).then_some(())
     });
     let heard = ran(ear);
     let twice: Vec<_> = heard.iter().filter(|(_, n)| **n != 1).collect();
@@ -307,7 +417,11 @@ fn each_tick_once(host: &Host, ear: &Ear, entries: &[&str]) -> usize {
         assert_eq!(seconds, all, "{entry} lost ticks");
         for tick in &ticks {
             let line = format!("{entry} {}", second(tick));
-            assert_eq!(heard.get(&line), Some(&1), "{line} is in the history and did not run");
+            assert_eq!(
+                heard.get(&line),
+                Some(&1),
+                "{line} is in the history and did not run"
+            );
         }
         n += ticks.len();
     }
@@ -318,7 +432,10 @@ fn each_tick_once(host: &Host, ear: &Ear, entries: &[&str]) -> usize {
 /// Seconds of the day: `…T12:34:56Z`.
 fn second(rfc3339: &str) -> i64 {
     let time = rfc3339.split_once('T').expect("a time").1;
-    let parts: Vec<i64> = time[..8].split(':').map(|p| p.parse().expect("a number")).collect();
+    let parts: Vec<i64> = time[..8]
+        .split(':')
+        .map(|p| p.parse().expect("a number"))
+        .collect();
     let day: i64 = rfc3339[8..10].parse().expect("a day");
     ((day * 24 + parts[0]) * 60 + parts[1]) * 60 + parts[2]
 }
@@ -354,7 +471,9 @@ fn killed_at_each_step_every_tick_runs_once() {
         host.agent_ends();
         let before = ear.heard().len();
         host.start_agent();
-        eventually("it goes on", 20, || (ear.heard().len() > before).then_some(()));
+        eventually("it goes on", 20, || {
+            (ear.heard().len() > before).then_some(())
+        });
     }
     host.app(&["cron:pause", "-a", "shop"]).ok();
     each_tick_once(&host, &ear, &["tick"]);
@@ -363,7 +482,10 @@ fn killed_at_each_step_every_tick_runs_once() {
 #[test]
 #[ignore = "slow: run by .ci/run"]
 fn killed_at_random_every_tick_runs_once() {
-    let kills: u64 = std::env::var("HOKKU_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(120);
+    let kills: u64 = std::env::var("HOKKU_KILLS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(120);
     // copies: a thousand kills take a quarter of an hour, in which somebody may build
     let host = Host::start_with(Settings {
         copies: true,
@@ -386,7 +508,10 @@ fn killed_at_random_every_tick_runs_once() {
     assert!(n as u64 > kills / 4, "it hardly ever ran: {n} ticks");
     // what killed agents were trying the host with at their start waits a minute for them
     eventually("only the web dyno is left", 90, || {
-        let shims = host.processes().into_iter().filter(|p| p.contains("hokku-shim"));
+        let shims = host
+            .processes()
+            .into_iter()
+            .filter(|p| p.contains("hokku-shim"));
         (shims.count() <= 1).then_some(())
     });
     println!("{n} ticks over {kills} kills: none lost, none doubled");
@@ -396,10 +521,12 @@ fn killed_at_random_every_tick_runs_once() {
 #[ignore = "slow: run by .ci/run"]
 fn what_was_missed_while_the_agent_was_down_is_said_or_made_up_for() {
     let host = Host::start();
-    let entry = |name: &str, missed: &str| {
-        serde_json::json!({"name": name, "schedule": "*/10 * * * * *", "command": "true", "missed": missed})
-    };
-    let all = [entry("skips", "skip"), entry("once", "once"), entry("all", "all")];
+    let entry = |name: &str, missed: &str| serde_json::json!({"name": name, "schedule": "*/10 * * * * *", "command": "true", "missed": missed});
+    let all = [
+        entry("skips", "skip"),
+        entry("once", "once"),
+        entry("all", "all"),
+    ];
     deploy_with(&host, &serde_json::json!({ "cron": all }).to_string());
     ended(&host, "skips", "succeeded");
     host.stop_agent();
@@ -410,10 +537,14 @@ fn what_was_missed_while_the_agent_was_down_is_said_or_made_up_for() {
     assert!(missed["ticks"].as_u64().expect("a number") >= 2, "{missed}");
     host.logged("shop", "heroku[cron.skips]: Missed ");
     let made_up = |name: &str| {
-        let all = history(&host, name).into_iter().filter(|r| r["trigger"] == "missed");
+        let all = history(&host, name)
+            .into_iter()
+            .filter(|r| r["trigger"] == "missed");
         all.collect::<Vec<_>>()
     };
-    eventually("all are made up for", 60, || (made_up("all").len() >= 2).then_some(()));
+    eventually("all are made up for", 60, || {
+        (made_up("all").len() >= 2).then_some(())
+    });
     assert_eq!(made_up("once").len(), 1, "{:?}", made_up("once"));
     assert!(made_up("once")[0]["ticks"].as_u64().expect("a number") >= 2);
 }

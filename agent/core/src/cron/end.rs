@@ -128,14 +128,29 @@ mod tests {
             (a.status, a.retry.map(|p| p.as_secs()), a.trouble)
         };
         let once = open(0, 1);
-        assert_eq!(of(&once, &end(9, Exit::Code(0))), (Status::Succeeded, None, None));
+        assert_eq!(
+            of(&once, &end(9, Exit::Code(0))),
+            (Status::Succeeded, None, None)
+        );
         let failed = Some(Trouble::Failed);
-        assert_eq!(of(&once, &end(9, Exit::Code(1))), (Status::Failed, None, failed));
-        assert_eq!(of(&once, &end(9, Exit::Lost)), (Status::Failed, None, failed));
+        assert_eq!(
+            of(&once, &end(9, Exit::Code(1))),
+            (Status::Failed, None, failed)
+        );
+        assert_eq!(
+            of(&once, &end(9, Exit::Lost)),
+            (Status::Failed, None, failed)
+        );
         let long = Some(Trouble::RanTooLong);
-        assert_eq!(of(&once, &end(60, Exit::Signal(15))), (Status::TimedOut, None, long));
+        assert_eq!(
+            of(&once, &end(60, Exit::Signal(15))),
+            (Status::TimedOut, None, long)
+        );
         // one that ends well at its limit ended well
-        assert_eq!(of(&once, &end(61, Exit::Code(0))), (Status::Succeeded, None, None));
+        assert_eq!(
+            of(&once, &end(61, Exit::Code(0))),
+            (Status::Succeeded, None, None)
+        );
         let nothing = End {
             started_at: None,
             ordered_at: None,
@@ -152,13 +167,21 @@ mod tests {
             replaced: true,
             ..open(5, 1)
         };
-        assert_eq!(of(&replaced, &end(9, Exit::Signal(15))), (Status::Replaced, None, None));
+        assert_eq!(
+            of(&replaced, &end(9, Exit::Signal(15))),
+            (Status::Replaced, None, None)
+        );
     }
 
     #[test]
     fn retries_come_slower_and_slower_and_only_the_last_one_alerts() {
         let pauses: Vec<u64> = (1..9)
-            .map(|n| after(&open(1, n), &end(1, Exit::Code(1))).retry.unwrap().as_secs())
+            .map(|n| {
+                after(&open(1, n), &end(1, Exit::Code(1)))
+                    .retry
+                    .unwrap()
+                    .as_secs()
+            })
             .collect();
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 600, 600]);
         assert_eq!(after(&open(1, 1), &end(1, Exit::Code(1))).trouble, None);

@@ -74,10 +74,7 @@ pub fn judge(
         gap: None,
         counted: 0,
     };
-    loop {
-        let Some(tick) = schedule.next(judge.said.until) else {
-            break;
-        };
+    while let Some(tick) = schedule.next(judge.said.until) {
         if tick > now {
             judge.said.wake_at = Some(tick);
             break;
@@ -251,10 +248,31 @@ mod tests {
             (Forbid, All, 0, 7, 10, "missed 8x1, wait"),
             (Forbid, All, 1, 7, 10, "wait"),
             (Forbid, All, 0, 8, 10, "missed 9x1, skip 10x1, wake 11"),
-            (Allow, All, 0, 7, 10, "missed 8x1, missed 9x1, schedule 10x1, wake 11"),
-            (Replace, All, 0, 8, 10, "skip 9x1, schedule 10x1, replaces, wake 11"),
+            (
+                Allow,
+                All,
+                0,
+                7,
+                10,
+                "missed 8x1, missed 9x1, schedule 10x1, wake 11",
+            ),
+            (
+                Replace,
+                All,
+                0,
+                8,
+                10,
+                "skip 9x1, schedule 10x1, replaces, wake 11",
+            ),
             // years of minutes: counted up to a bound, and the last that was counted named
-            (Forbid, Skip, 0, 0, 2_000_000, "nobody 10000x10000, schedule 2000000x1, wake 2000001"),
+            (
+                Forbid,
+                Skip,
+                0,
+                0,
+                2_000_000,
+                "nobody 10000x10000, schedule 2000000x1, wake 2000001",
+            ),
         ] {
             assert_eq!(
                 said(overlap, missed, under_way, until, now),

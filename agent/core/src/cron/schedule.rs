@@ -43,7 +43,9 @@ impl Schedule {
         }
         let text = match text.trim() {
             "@midnight" => "@daily",
-            "@reboot" => return bad("there is no boot here; use `worker`, or a release phase".into()),
+            "@reboot" => {
+                return bad("there is no boot here; use `worker`, or a release phase".into());
+            }
             other => other,
         };
         let fields = text.split_ascii_whitespace().count();
@@ -193,7 +195,10 @@ mod tests {
             ("nonsense 1 2 3 4", "nonsense"),
         ] {
             let said = no(text, "UTC");
-            assert!(said.contains(word) && !said.contains('\n'), "{text}: {said}");
+            assert!(
+                said.contains(word) && !said.contains('\n'),
+                "{text}: {said}"
+            );
         }
         assert!(no("@daily", "Europe/Atlantis").contains("Atlantis"));
         assert!(no(&"1,".repeat(200), "UTC").contains("longer"));
@@ -263,7 +268,12 @@ mod tests {
     fn half_an_hour_of_daylight_saving_and_midnight_gaps_too() {
         // Lord Howe: 02:00 to 02:30 is skipped on 4 October 2026
         assert_eq!(
-            ticks("15 2 * * *", "Australia/Lord_Howe", "2026-10-03T12:00:00Z", 1),
+            ticks(
+                "15 2 * * *",
+                "Australia/Lord_Howe",
+                "2026-10-03T12:00:00Z",
+                1
+            ),
             ["2026-10-03T15:30:00Z"]
         );
         // Cairo: midnight itself is skipped on 24 April 2026
@@ -276,13 +286,19 @@ mod tests {
     #[test]
     fn jitter_is_the_same_for_ever_and_spread() {
         let name = |n: u32| EntryName::of_command(&format!("job {n}"), 1);
-        assert_eq!(jitter(600, AppId(7), &name(1)), jitter(600, AppId(7), &name(1)));
+        assert_eq!(
+            jitter(600, AppId(7), &name(1)),
+            jitter(600, AppId(7), &name(1))
+        );
         assert_eq!(jitter(0, AppId(7), &name(1)), 0);
         let all: Vec<i64> = (0..1000).map(|n| jitter(60, AppId(7), &name(n))).collect();
         assert!(all.iter().all(|j| (0..60_000_000).contains(j)));
         for tenth in 0..10 {
             let of = |j: &&i64| **j / 6_000_000 == tenth;
-            assert!((60..=140).contains(&all.iter().filter(of).count()), "{tenth}");
+            assert!(
+                (60..=140).contains(&all.iter().filter(of).count()),
+                "{tenth}"
+            );
         }
     }
 

@@ -1,4 +1,4 @@
-//! `app.json`: the health checks and quantities of a release.
+//! `app.json`: the health checks, quantities and cron entries of a release.
 //!
 //! The file is Heroku's (Dev Center "app.json Schema"); `healthchecks` is Dokku's (its documentation, "Zero Downtime
 //! Deploys"), with `port` meaning `$PORT` when it is not said, and `formation.<type>` has `stopSignal` and `stopTimeout`

@@ -209,7 +209,11 @@ fn entry(text: &str) -> Result<Entry, String> {
             "the cron entry {:?} has no command after its schedule",
             shorten(text)
         )),
-        1..=LONGEST_COMMAND => Ok(Entry::new(EntryName::of_command(command, 1), schedule, command)),
+        1..=LONGEST_COMMAND => Ok(Entry::new(
+            EntryName::of_command(command, 1),
+            schedule,
+            command,
+        )),
         _ => Err(format!(
             "the command of a cron entry is longer than {LONGEST_COMMAND} bytes"
         )),

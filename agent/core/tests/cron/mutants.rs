@@ -12,7 +12,10 @@ fn shown(fault: Fault, words: &[&str]) {
 
 #[test]
 fn faults_are_noticed() {
-    shown(Fault::StartsFirst, &["ran twice", "the history has", "at once"]);
+    shown(
+        Fault::StartsFirst,
+        &["ran twice", "the history has", "at once"],
+    );
     shown(Fault::ClaimsHalf, &["are accounted for"]);
     shown(Fault::ForgetsUnstarted, &["never ended"]);
     shown(Fault::ForgetsEarly, &["ran twice"]);

@@ -180,7 +180,12 @@ impl World {
     fn hear(&mut self) -> Result<(), Dead> {
         let now = self.now;
         let over = |p: &Process| p.folder && p.ends_at <= now;
-        let ended: Vec<DynoId> = self.processes.iter().filter(|(_, p)| over(p)).map(|(d, _)| *d).collect();
+        let ended: Vec<DynoId> = self
+            .processes
+            .iter()
+            .filter(|(_, p)| over(p))
+            .map(|(d, _)| *d)
+            .collect();
         for dyno in ended {
             self.point()?;
             if self.fault == Fault::ForgetsEarly {
@@ -237,7 +242,13 @@ impl World {
         if self.rests {
             return Ok(());
         }
-        let said = judge(&self.entry, &self.schedule, self.until, self.open.len(), self.now);
+        let said = judge(
+            &self.entry,
+            &self.schedule,
+            self.until,
+            self.open.len(),
+            self.now,
+        );
         self.point()?;
         let mut opens = vec![];
         let mut lines = vec![];
@@ -340,7 +351,10 @@ impl World {
             if self.fault == Fault::ForgetsUnstarted && open.run.claimed_at < self.now {
                 continue;
             }
-            let busy = self.open.keys().any(|d| *d != dyno && self.live.contains(d));
+            let busy = self
+                .open
+                .keys()
+                .any(|d| *d != dyno && self.live.contains(d));
             if open.alone && busy && self.fault != Fault::IgnoresOthers {
                 continue;
             }
@@ -408,7 +422,9 @@ impl World {
             .sum();
         let all = ((self.until.0 - self.begun.0) / (5 * SECOND)) as u32;
         if decided != all {
-            return Err(format!("{all} ticks have come, {decided} are accounted for"));
+            return Err(format!(
+                "{all} ticks have come, {decided} are accounted for"
+            ));
         }
         Ok(())
     }

@@ -25,7 +25,8 @@ pub(super) fn check(email: &Email) -> Result<(), String> {
 fn transport(url: &str) -> anyhow::Result<AsyncSmtpTransport<Tokio1Executor>> {
     let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url);
     // its error may repeat the address
-    let builder = builder.map_err(|_| anyhow::anyhow!("the mail server's address can't be used"))?;
+    let builder =
+        builder.map_err(|_| anyhow::anyhow!("the mail server's address can't be used"))?;
     Ok(builder.timeout(Some(PATIENCE)).build())
 }
 
@@ -37,7 +38,10 @@ pub async fn mail(email: &Email, message: &Message) -> anyhow::Result<()> {
     let mut text = format!("{}\n\n", message.text);
     let pairs = [
         ("App", Some(message.app.clone())),
-        ("Entry", Some(format!("{} (run {})", message.entry, message.run))),
+        (
+            "Entry",
+            Some(format!("{} (run {})", message.entry, message.run)),
+        ),
         ("Command", Some(message.command.clone())),
         ("Scheduled", message.scheduled_at.clone()),
         ("Started", message.started_at.clone()),

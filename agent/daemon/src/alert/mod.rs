@@ -61,7 +61,10 @@ pub fn host(url: &str) -> String {
 ///
 /// # Errors
 /// Why not, in words; nothing of the address but its scheme.
-pub fn check(webhook: Option<&str>, email: Option<&hokku_model::cron::Email>) -> Result<(), String> {
+pub fn check(
+    webhook: Option<&str>,
+    email: Option<&hokku_model::cron::Email>,
+) -> Result<(), String> {
     if let Some(url) = webhook {
         let good = reqwest::Url::parse(url)
             .is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host());

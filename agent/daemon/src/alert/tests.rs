@@ -48,12 +48,17 @@ async fn answers(door: TcpListener, status: &'static str) -> String {
 async fn a_webhook_gets_json_and_its_refusal_is_told_without_its_address() {
     let (one, addr) = door().await;
     let server = tokio::spawn(answers(one, "204 No Content"));
-    webhook(&format!("http://{addr}/s3cret"), &message()).await.unwrap();
+    webhook(&format!("http://{addr}/s3cret"), &message())
+        .await
+        .unwrap();
     let got = server.await.unwrap();
     let (head, body) = got.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("POST /s3cret HTTP/1.1"), "{head}");
     let json: serde_json::Value = serde_json::from_str(body).unwrap();
-    assert_eq!((&json["event"], &json["run"]), (&"failed".into(), &7.into()));
+    assert_eq!(
+        (&json["event"], &json["run"]),
+        (&"failed".into(), &7.into())
+    );
 
     let (one, addr) = door().await;
     let server = tokio::spawn(answers(one, "500 Oh No"));

@@ -38,10 +38,21 @@ type Live = BTreeMap<DynoId, Micros>;
 
 async fn live(state: &ApiState, app: AppId) -> Live {
     let dynos = state.control.dynos(Some(app)).await.into_iter();
-    let up = |state: &str, since| if state == "starting" { None } else { Some(since) };
+    let up = |state: &str, since| {
+        if state == "starting" {
+            None
+        } else {
+            Some(since)
+        }
+    };
     dynos
         .filter(|d| d.record.oneoff)
-        .map(|d| (d.record.id, up(d.state, d.since).unwrap_or(d.record.started_at)))
+        .map(|d| {
+            (
+                d.record.id,
+                up(d.state, d.since).unwrap_or(d.record.started_at),
+            )
+        })
         .collect()
 }
 
@@ -117,7 +128,10 @@ async fn one(state: &ApiState, app: AppId, name: &str) -> Result<Json<Shown>> {
     let mut all = all.filter(|(job, _)| job.entry.name.as_str() == name);
     let (job, last) = all.next().ok_or_else(|| {
         let name: String = name.chars().take(60).collect();
-        Fault::not_found("cron", format!("Couldn't find the cron entry {name:?}. See: app cron"))
+        Fault::not_found(
+            "cron",
+            format!("Couldn't find the cron entry {name:?}. See: app cron"),
+        )
     })?;
     Ok(Json(entry(job, last, &live, now)))
 }
@@ -213,7 +227,9 @@ pub(super) async fn runs(
 ) -> Result<Json<Vec<ShownRun>>> {
     let app = state.ops.find_app(&app).await?;
     let name = which.entry.map(|n| n.parse::<EntryName>());
-    let name = name.transpose().map_err(|e| Fault::invalid(format!("{e}.")))?;
+    let name = name
+        .transpose()
+        .map_err(|e| Fault::invalid(format!("{e}.")))?;
     let most = which.limit.unwrap_or(RUNS).clamp(1, MOST_RUNS);
     let (live, now) = (live(&state, app.id).await, Micros::now());
     let all = state.ops.cron_history(app.id, name.as_ref(), most).await?;
@@ -243,7 +259,10 @@ pub(super) async fn output(
                     run.number
                 ),
                 Some(_) => format!("Run {} of {name} has written nothing yet.", run.number),
-                None => format!("Run {} of {name} was never started: {}.", run.number, run.reason),
+                None => format!(
+                    "Run {} of {name} was never started: {}.",
+                    run.number, run.reason
+                ),
             },
         )
     };
@@ -281,7 +300,10 @@ pub(super) async fn set_alerts(
     let app = state.ops.find_app(&app).await?;
     let AlertsPatch { set, unset } = body;
     alert::check(set.webhook.as_deref(), set.email.as_ref()).map_err(Fault::invalid)?;
-    let now = state.ops.set_cron_alerts(&actor, app.id, &set, &unset).await?;
+    let now = state
+        .ops
+        .set_cron_alerts(&actor, app.id, &set, &unset)
+        .await?;
     state.note(app.id, &format!("Set cron alerts by user {}", actor.user));
     Ok(Json(hidden(&now)))
 }

@@ -171,7 +171,9 @@ fn scheduled() -> Router<ApiState> {
         .route("/hokku/apps/{app}/cron-runs", get(cron::runs))
         .route(
             "/hokku/apps/{app}/cron-alerts",
-            get(cron::alerts).patch(cron::set_alerts).post(cron::test_alerts),
+            get(cron::alerts)
+                .patch(cron::set_alerts)
+                .post(cron::test_alerts),
         )
 }
 

@@ -2,7 +2,11 @@
 
 use hokku_buildpacks::order::Outcome;
 use hokku_core::parse::{app_json, procfile};
-use hokku_model::{ProcessType, cron::{Entry, MOST_ENTRIES}, health::AppJson};
+use hokku_model::{
+    ProcessType,
+    cron::{Entry, MOST_ENTRIES},
+    health::AppJson,
+};
 use std::collections::BTreeMap;
 
 /// The process types of a slug.
@@ -37,7 +41,12 @@ pub fn discover(outcome: &Outcome) -> anyhow::Result<Types> {
                 .map(|w| format!("Procfile line {}: {}", w.line, w.text)),
         );
         if !parsed.faults.is_empty() {
-            let lines: Vec<String> = parsed.faults.iter().take(20).map(ToString::to_string).collect();
+            let lines: Vec<String> = parsed
+                .faults
+                .iter()
+                .take(20)
+                .map(ToString::to_string)
+                .collect();
             anyhow::bail!(
                 "the Procfile has cron entries that can't be used:\n !     {}",
                 lines.join("\n !     ")

@@ -33,7 +33,10 @@ impl Logs {
                     std::io::ErrorKind::NotFound | std::io::ErrorKind::AlreadyExists
                 ) =>
             {
-                tracing::warn!("the output of a cron run is not kept in {}: {e}", to.display());
+                tracing::warn!(
+                    "the output of a cron run is not kept in {}: {e}",
+                    to.display()
+                );
             }
             _ => {}
         };
@@ -111,19 +114,35 @@ mod tests {
             let dyno = DynoId(n.into());
             let file = logs.dyno_file(app, dyno).unwrap();
             let line = format!("2026-11-21T12:00:00.000000+00:00 app[cron.x]: run {n}\n");
-            fs::File::create(&file).unwrap().write_all(line.as_bytes()).unwrap();
+            fs::File::create(&file)
+                .unwrap()
+                .write_all(line.as_bytes())
+                .unwrap();
             logs.keep_run(app, dyno, &name, n);
             logs.keep_run(app, dyno, &name, n);
             fs::remove_file(file).unwrap();
-            let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(100 - u64::from(n));
-            let f = fs::File::options().append(true).open(logs.run_file(app, &name, n)).unwrap();
+            let long_ago =
+                std::time::SystemTime::now() - std::time::Duration::from_secs(100 - u64::from(n));
+            let f = fs::File::options()
+                .append(true)
+                .open(logs.run_file(app, &name, n))
+                .unwrap();
             f.set_modified(long_ago).unwrap();
         }
         let said = |n: u32| {
             let lines = logs.run_output(app, DynoId(n.into()), &name, n)?;
-            Some(lines.into_iter().map(|l| l.text).collect::<Vec<_>>().join("|"))
+            Some(
+                lines
+                    .into_iter()
+                    .map(|l| l.text)
+                    .collect::<Vec<_>>()
+                    .join("|"),
+            )
         };
-        assert_eq!((said(1).as_deref(), said(5).as_deref()), (Some("run 1"), Some("run 5")));
+        assert_eq!(
+            (said(1).as_deref(), said(5).as_deref()),
+            (Some("run 1"), Some("run 5"))
+        );
         logs.sweep_runs(app, 120);
         assert_eq!((said(1), said(3)), (None, None));
         assert_eq!(said(5).as_deref(), Some("run 5"));

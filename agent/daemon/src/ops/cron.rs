@@ -233,6 +233,12 @@ fn number(tx: &Tx, app: AppId, name: &EntryName) -> Result<u32> {
     Ok(mark.body.last_run)
 }
 
+/// The newest line of an entry's history.
+fn newest_line(tx: &Tx, app: AppId, name: &EntryName) -> Result<Option<Run>> {
+    let newest = tx.newest(&history(name), &app.to_string(), 1)?;
+    Ok(newest.into_iter().map(|e| e.body).next())
+}
+
 /// A line of history.
 fn append(tx: &Tx, app: AppId, run: &Run, entries: usize) -> Result<()> {
     let (kind, app) = (history(&run.entry), app.to_string());
@@ -246,13 +252,7 @@ fn append(tx: &Tx, app: AppId, run: &Run, entries: usize) -> Result<()> {
 }
 
 /// Somebody is to be told, if the app has anybody.
-fn alarm(
-    tx: &Tx,
-    app: AppId,
-    run: &Run,
-    command: &str,
-    trouble: Trouble,
-) -> Result<Option<Alert>> {
+fn alarm(tx: &Tx, app: AppId, run: &Run, command: &str, trouble: Trouble) -> Result<Option<Alert>> {
     let told = own(tx, app)?.is_some_and(|d| d.body.sealed_alerts.is_some());
     let waiting = || -> Result<usize> {
         let all = tx.list::<Alert>(ALERT)?;
@@ -438,8 +438,7 @@ impl Ops {
                     for (claim, dyno) in &c.claims {
                         mark.body.last_run = mark.body.last_run.saturating_add(1);
                         let name = c.entry.name.clone();
-                        let mut run =
-                            asked(name, mark.body.last_run, Trigger::Schedule, *dyno);
+                        let mut run = asked(name, mark.body.last_run, Trigger::Schedule, *dyno);
                         run.claimed_at = now;
                         (run.tick, run.ticks) = (Some(claim.tick), claim.ticks);
                         match &claim.what {
@@ -466,8 +465,14 @@ impl Ops {
                                     What::Skip(why) => (Status::Skipped, why.clone()),
                                     _ => (Status::Missed, "the agent was not running".into()),
                                 };
+                                // the first of a row is enough: the rest would bury it
+                                let before = newest_line(tx, c.app, &run.entry)?;
+                                let new = before.is_none_or(|b| b.status != run.status);
                                 append(tx, c.app, &run, entries)?;
-                                alarm(tx, c.app, &run, &c.entry.command, Trouble::DidNotRun)?;
+                                if new {
+                                    let command = &c.entry.command;
+                                    alarm(tx, c.app, &run, command, Trouble::DidNotRun)?;
+                                }
                                 done.said.push((c.app, run));
                             }
                         }
@@ -604,10 +609,7 @@ impl Ops {
                     let under_way = mine.map(|d| &d.body.run).max_by_key(|r| r.number);
                     let last = match under_way {
                         Some(run) => Some(run.clone()),
-                        None => {
-                            let done = tx.newest(&history(name), &app.id.to_string(), 1)?;
-                            done.into_iter().map(|e| e.body).next()
-                        }
+                        None => newest_line(tx, app.id, name)?,
                     };
                     all.push((job, last));
                 }
@@ -682,7 +684,10 @@ impl Ops {
             ));
         };
         let named = match &new.name {
-            Some(name) => Some(name.parse().map_err(|e: String| OpsError::invalid(format!("{e}.")))?),
+            Some(name) => Some(
+                name.parse()
+                    .map_err(|e: String| OpsError::invalid(format!("{e}.")))?,
+            ),
             None => None,
         };
         let (app, entry) = self
@@ -739,7 +744,8 @@ impl Ops {
                 let mut changed = None;
                 change(tx, app, |own| {
                     let entry = own.entries.iter_mut().find(|e| e.name.as_str() == name);
-                    let entry = entry.ok_or_else(|| theirs.unwrap_or_else(|| no_entry(&record, name)))?;
+                    let entry =
+                        entry.ok_or_else(|| theirs.unwrap_or_else(|| no_entry(&record, name)))?;
                     patch(entry, new)?;
                     changed = Some(entry.clone());
                     Ok(())
@@ -1019,7 +1025,9 @@ fn patch(entry: &mut Entry, new: &EntryPatch) -> Result<()> {
         )));
     }
     if entry.command.contains('\0') {
-        return Err(OpsError::invalid("A command can't have NUL characters in it."));
+        return Err(OpsError::invalid(
+            "A command can't have NUL characters in it.",
+        ));
     }
     for (what, value, least, most) in [
         ("timeout", entry.timeout, 1, MOST_TIMEOUT),

@@ -46,7 +46,10 @@ impl Ops {
                 let mut app = app::load(tx, app)?;
                 let commands = commands(tx, &app.body)?;
                 let kind = match kind.parse::<ProcessType>() {
-                    Ok(kind) if ONEOFFS.contains(&kind.as_str()) || app.body.limits.contains_key(&kind) => {
+                    Ok(kind)
+                        if ONEOFFS.contains(&kind.as_str())
+                            || app.body.limits.contains_key(&kind) =>
+                    {
                         kind
                     }
                     _ => known(&app.body, &commands, kind)?,

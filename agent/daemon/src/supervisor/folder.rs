@@ -69,7 +69,10 @@ pub fn write_peak(dir: &Path, bytes: u64) {
     if bytes > 0
         && let Err(e) = fs::write(dir.join(PEAK), bytes.to_string())
     {
-        tracing::warn!("can't note in {} how much memory its dyno used: {e}", dir.display());
+        tracing::warn!(
+            "can't note in {} how much memory its dyno used: {e}",
+            dir.display()
+        );
     }
 }
 

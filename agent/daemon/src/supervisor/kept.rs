@@ -69,7 +69,11 @@ impl Supervisor {
 
     async fn half(&self, dyno: DynoId, half: Half) {
         let both = {
-            let mut kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = self
+                .inner
+                .kept
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             match kept.get(&dyno) {
                 Some(other) if *other != half => kept.remove(&dyno).is_some(),
                 _ => {

@@ -172,7 +172,10 @@ pub struct Gone {
 pub async fn connect(dir: &Path) -> anyhow::Result<Found> {
     // counted from the order, not from now: an agent that dies again and again shall not wait again and again
     let ordered = fs::metadata(dir.join("record.json")).and_then(|m| m.modified());
-    let age = ordered.ok().and_then(|t| t.elapsed().ok()).unwrap_or_default();
+    let age = ordered
+        .ok()
+        .and_then(|t| t.elapsed().ok())
+        .unwrap_or_default();
     let end = Instant::now() + APPEAR.saturating_sub(age);
     let late = Instant::now() + START.saturating_sub(age);
     let who = loop {

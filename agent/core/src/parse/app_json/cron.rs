@@ -198,7 +198,14 @@ mod tests {
             ]}"#,
         );
         let names: Vec<&str> = all.iter().map(|e| e.name.as_str()).collect();
-        assert_eq!(names, ["python-manage-py-send", "python-manage-py-send-2", "nightly"]);
+        assert_eq!(
+            names,
+            [
+                "python-manage-py-send",
+                "python-manage-py-send-2",
+                "nightly"
+            ]
+        );
         assert_eq!((all[0].overlap, all[1].paused), (Overlap::Allow, true));
         let e = &all[2];
         assert_eq!((e.overlap, e.missed), (Overlap::Replace, Missed::Once));

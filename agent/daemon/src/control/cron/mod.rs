@@ -145,7 +145,7 @@ impl Control {
             Note::Told(..) => return,
         };
         let known = self.observed.dynos.get(dyno);
-        if known.is_none_or(|d| matches!(d.record.purpose, Purpose::Cron { .. })) {
+        if known.is_some_and(|d| matches!(d.record.purpose, Purpose::Cron { .. })) {
             pass(&self.cron, note);
         }
     }
@@ -228,7 +228,11 @@ impl Cron {
                 self.look_again(&(old.app, old.run.entry));
             }
         }
-        self.alerts = state.alerts.into_iter().map(|a| (a.id.clone(), a)).collect();
+        self.alerts = state
+            .alerts
+            .into_iter()
+            .map(|a| (a.id.clone(), a))
+            .collect();
         self.stale = false;
         self.put_in_force(jobs).await
     }
@@ -268,11 +272,20 @@ impl Cron {
             .filter(|(key, job)| !fits(key, job))
             .map(|((app, name), job)| (*app, name.clone(), job.print.clone()))
             .collect();
-        let gone: Vec<Key> = self.marks.keys().filter(|k| !self.jobs.contains_key(k)).cloned().collect();
+        let gone: Vec<Key> = self
+            .marks
+            .keys()
+            .filter(|k| !self.jobs.contains_key(k))
+            .cloned()
+            .collect();
         for key in &gone {
             self.marks.remove(key);
         }
-        let marks = self.hands.ops.cron_in_force(&new, &gone, Micros::now()).await?;
+        let marks = self
+            .hands
+            .ops
+            .cron_in_force(&new, &gone, Micros::now())
+            .await?;
         for (key, mark) in marks {
             self.look_again(&key);
             self.marks.insert(key, mark);
@@ -290,11 +303,16 @@ impl Cron {
     async fn claim(&mut self, now: Micros) -> anyhow::Result<()> {
         let mut under_way: BTreeMap<Key, usize> = BTreeMap::new();
         for open in self.open.values() {
-            *under_way.entry((open.app, open.run.entry.clone())).or_default() += 1;
+            *under_way
+                .entry((open.app, open.run.entry.clone()))
+                .or_default() += 1;
         }
         let mut all = vec![];
         for (key, job) in &mut self.jobs {
-            let Some(mark) = self.marks.get(key).filter(|_| job.next.is_some_and(|at| at <= now))
+            let Some(mark) = self
+                .marks
+                .get(key)
+                .filter(|_| job.next.is_some_and(|at| at <= now))
             else {
                 continue;
             };
@@ -410,7 +428,14 @@ impl Cron {
             let told = self.told.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(AGAIN).await;
-                pass(&told, Note::Exited { dyno, exit, stopped });
+                pass(
+                    &told,
+                    Note::Exited {
+                        dyno,
+                        exit,
+                        stopped,
+                    },
+                );
             });
             return Err(e);
         }
@@ -465,7 +490,12 @@ impl Cron {
         (run.release, run.peak_memory) = (release.or(run.release), peak_memory);
         run.exit_code = end.exit.filter(|e| *e != Exit::Lost).map(Exit::status);
         run.reason = reason;
-        let (logs, app, entry, n) = (self.hands.logs.clone(), open.app, run.entry.clone(), run.number);
+        let (logs, app, entry, n) = (
+            self.hands.logs.clone(),
+            open.app,
+            run.entry.clone(),
+            run.number,
+        );
         if end.started_at.is_some() {
             // before the end is written: what is in the history has its output
             let keep = move || logs.keep_run(app, dyno, &entry, n);
@@ -481,7 +511,12 @@ impl Cron {
         if let Some(run) = self.hands.ops.cron_end(&ended, self.jobs.len()).await?
             && let Some(pause) = retry
         {
-            let text = format!("Run {} {}, trying again in {} s", run.number, run.status.as_str(), pause.as_secs());
+            let text = format!(
+                "Run {} {}, trying again in {} s",
+                run.number,
+                run.status.as_str(),
+                pause.as_secs()
+            );
             let label = format!("cron.{}", run.entry);
             self.hands.logs.write(app, "heroku", &label, &text);
         }

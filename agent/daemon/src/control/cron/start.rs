@@ -1,12 +1,7 @@
 //! Having the dynos of runs started.
 
 use super::{Cron, Live};
-use crate::control::{
-    Internal,
-    handle::Command,
-    launch::Launch,
-    oneoff::resolve,
-};
+use crate::control::{Internal, handle::Command, launch::Launch, oneoff::resolve};
 use crate::sys::clock::rfc3339;
 use hokku_core::desired::Desired;
 use hokku_model::{
@@ -55,10 +50,21 @@ impl Cron {
             };
             let since = launch.record.started_at;
             let stop_ordered = false;
-            if self.to_loop.send(Internal::Cron(Box::new(launch))).await.is_err() {
+            if self
+                .to_loop
+                .send(Internal::Cron(Box::new(launch)))
+                .await
+                .is_err()
+            {
                 return Ok(never);
             }
-            self.live.insert(dyno, Live { since, stop_ordered });
+            self.live.insert(
+                dyno,
+                Live {
+                    since,
+                    stop_ordered,
+                },
+            );
         }
         Ok(never)
     }
@@ -74,7 +80,9 @@ impl Cron {
         };
         let kind: ProcessType = KIND.parse().ok()?;
         let fallback: ProcessType = FALLBACK.parse().ok()?;
-        let quota = [&kind, &fallback].into_iter().find_map(|k| wish.quotas.get(k));
+        let quota = [&kind, &fallback]
+            .into_iter()
+            .find_map(|k| wish.quotas.get(k));
         let record = DynoRecord {
             id: open.dyno,
             name: DynoName::new(kind.clone(), dyno_number(open.dyno)),
@@ -102,7 +110,10 @@ impl Cron {
             ("CRON_ENTRY", run.entry.to_string()),
             ("CRON_RUN", run.number.to_string()),
             ("CRON_TRIGGER", run.trigger.as_str().to_owned()),
-            ("CRON_SCHEDULED_AT", run.tick.map(rfc3339).unwrap_or_default()),
+            (
+                "CRON_SCHEDULED_AT",
+                run.tick.map(rfc3339).unwrap_or_default(),
+            ),
         ] {
             // what an alert tells is about another run
             env.entry(name.to_owned()).or_insert(value);

@@ -30,7 +30,10 @@ impl Cron {
     /// Sends the alerts that are due.
     pub(super) fn tell(&mut self, now: Micros) {
         let due = self.alerts.values().filter(|a| a.not_before <= now);
-        let due: Vec<Alert> = due.filter(|a| !self.sending.contains(&a.id)).cloned().collect();
+        let due: Vec<Alert> = due
+            .filter(|a| !self.sending.contains(&a.id))
+            .cloned()
+            .collect();
         for alert in due {
             if self.sending.len() >= AT_ONCE {
                 return;
@@ -58,12 +61,17 @@ impl Cron {
         let label = format!("cron.{}", alert.run.entry);
         match outcome {
             Ok(()) => {
-                let command = ops.cron_alerts(alert.app).await.ok().and_then(|a| a.command);
+                let command = ops
+                    .cron_alerts(alert.app)
+                    .await
+                    .ok()
+                    .and_then(|a| a.command);
                 let env = match &command {
                     Some(_) => environment(&message(&self.hands, &alert).await),
                     None => BTreeMap::new(),
                 };
-                ops.cron_alert_done(&alert, command.map(|c| (c, env))).await?;
+                ops.cron_alert_done(&alert, command.map(|c| (c, env)))
+                    .await?;
             }
             Err(why) if alert.tries >= TRIES => {
                 let text = format!("An alert never arrived and is given up: {why}");
@@ -119,7 +127,10 @@ async fn message(hands: &Hands, alert: &Alert) -> Message {
         let lines = tokio::task::spawn_blocking(read).await.ok().flatten();
         let lines = lines.unwrap_or_default();
         let last = &lines[lines.len().saturating_sub(LINES)..];
-        output.extend(last.iter().map(|l| l.text.chars().take(LONGEST_LINE).collect::<String>()));
+        output.extend(
+            last.iter()
+                .map(|l| l.text.chars().take(LONGEST_LINE).collect::<String>()),
+        );
     }
     Message {
         id: alert.id.clone(),
@@ -147,7 +158,10 @@ fn in_words(app: &str, trouble: Trouble, run: &Run) -> String {
     };
     match trouble {
         Trouble::Failed => {
-            let status = run.exit_code.map(|c| format!(" with exit status {c}")).unwrap_or_default();
+            let status = run
+                .exit_code
+                .map(|c| format!(" with exit status {c}"))
+                .unwrap_or_default();
             let tries = match run.attempt {
                 1 => String::new(),
                 n => format!(" after {n} attempts"),
@@ -161,7 +175,9 @@ fn in_words(app: &str, trouble: Trouble, run: &Run) -> String {
             let at = run.tick.map(clock::rfc3339).unwrap_or_default();
             match run.ticks {
                 1 => format!("The cron entry {entry} of {app} did not run at {at}{why}."),
-                n => format!("The cron entry {entry} of {app} did not run {n} times, the last time at {at}{why}."),
+                n => format!(
+                    "The cron entry {entry} of {app} did not run {n} times, the last time at {at}{why}."
+                ),
             }
         }
         Trouble::Test => format!("This is a test of the cron alerts of {app}. Nothing is wrong."),

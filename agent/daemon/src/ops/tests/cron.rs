@@ -5,7 +5,9 @@ use hokku_core::cron::{
 };
 use hokku_model::{
     DynoId, Micros,
-    cron::{Alerts, Entry, EntryName, EntryPatch, Mark, Open, Overlap, Run, Status, Trigger, Trouble},
+    cron::{
+        Alerts, Entry, EntryName, EntryPatch, Mark, Open, Overlap, Run, Status, Trigger, Trouble,
+    },
 };
 use std::time::Duration;
 
@@ -90,7 +92,11 @@ async fn a_tick_is_claimed_once_and_survives() {
     let app = with(&place, std::slice::from_ref(&entry)).await;
     let mark = in_force(&place.ops, app, &entry, MINUTE).await;
     let first = claimed(app, &entry, &mark, 1, RUN);
-    let done = place.ops.cron_claim(&[first.clone()], 1).await.unwrap();
+    let done = place
+        .ops
+        .cron_claim(std::slice::from_ref(&first), 1)
+        .await
+        .unwrap();
     assert_eq!((done.marks.len(), done.open.len()), (1, 1));
     // the same decision again, as by an agent that had died before it heard of the commit
     let mut again = first.clone();
@@ -99,9 +105,18 @@ async fn a_tick_is_claimed_once_and_survives() {
     assert_eq!((done.marks.len(), done.open.len()), (0, 0));
     let place = place.reopen();
     let all = open(&place.ops).await;
-    assert_eq!((all.len(), all[0].dyno, all[0].run.number), (1, DynoId(1), 1));
+    assert_eq!(
+        (all.len(), all[0].dyno, all[0].run.number),
+        (1, DynoId(1), 1)
+    );
     // another schedule: a decision made from the old one does not count
-    let second = claimed(app, &entry, &place.ops.cron_state().await.unwrap().marks[&(app, name("tick"))], 3, RUN);
+    let second = claimed(
+        app,
+        &entry,
+        &place.ops.cron_state().await.unwrap().marks[&(app, name("tick"))],
+        3,
+        RUN,
+    );
     let new = [(app, name("tick"), "another".to_owned())];
     place.ops.cron_in_force(&new, &[], Micros(0)).await.unwrap();
     let done = place.ops.cron_claim(&[second], 1).await.unwrap();
@@ -121,25 +136,40 @@ async fn an_end_is_written_once_with_its_retry_and_its_alert() {
     };
     ops.set_cron_alerts(&me(), app, &alerts, &[]).await.unwrap();
     let mark = in_force(ops, app, &entry, MINUTE).await;
-    ops.cron_claim(&[claimed(app, &entry, &mark, 1, RUN)], 1).await.unwrap();
+    ops.cron_claim(&[claimed(app, &entry, &mark, 1, RUN)], 1)
+        .await
+        .unwrap();
     let first = open(ops).await.remove(0);
     let end = ended(&first, Status::Failed, Some(10), None);
     assert!(ops.cron_end(&end, 1).await.unwrap().is_some());
     assert!(ops.cron_end(&end, 1).await.unwrap().is_none());
     let retry = open(ops).await.remove(0);
-    assert_eq!((retry.run.number, retry.run.attempt, retry.retries), (2, 2, 0));
-    assert_eq!((retry.run.tick, retry.not_before), (first.run.tick, Micros(MINUTE + 10_000_000)));
+    assert_eq!(
+        (retry.run.number, retry.run.attempt, retry.retries),
+        (2, 2, 0)
+    );
+    assert_eq!(
+        (retry.run.tick, retry.not_before),
+        (first.run.tick, Micros(MINUTE + 10_000_000))
+    );
     let end = ended(&retry, Status::Failed, None, Some(Trouble::Failed));
     ops.cron_end(&end, 1).await.unwrap();
     let state = ops.cron_state().await.unwrap();
     assert_eq!((state.open.len(), state.alerts.len()), (0, 1));
-    let all = ops.cron_history(app, Some(&name("tick")), 10).await.unwrap();
+    let all = ops
+        .cron_history(app, Some(&name("tick")), 10)
+        .await
+        .unwrap();
     let numbers: Vec<u32> = all.iter().map(|r| r.number).collect();
     assert_eq!(numbers, [2, 1]);
     // the command of an alert is open in the same step in which the alert is done
     let command = Some(("page".to_owned(), Default::default()));
-    ops.cron_alert_done(&state.alerts[0], command.clone()).await.unwrap();
-    ops.cron_alert_done(&state.alerts[0], command).await.unwrap();
+    ops.cron_alert_done(&state.alerts[0], command.clone())
+        .await
+        .unwrap();
+    ops.cron_alert_done(&state.alerts[0], command)
+        .await
+        .unwrap();
     let state = ops.cron_state().await.unwrap();
     assert_eq!((state.open.len(), state.alerts.len()), (1, 0));
     assert_eq!(state.open[0].run.trigger, Trigger::Alert);
@@ -151,11 +181,30 @@ async fn what_never_had_a_process_gets_another_dyno() {
     let entry = entry("tick", "x");
     let app = with(&place, std::slice::from_ref(&entry)).await;
     let mark = in_force(&place.ops, app, &entry, MINUTE).await;
-    place.ops.cron_claim(&[claimed(app, &entry, &mark, 1, RUN)], 1).await.unwrap();
-    assert!(place.ops.cron_another_dyno(DynoId(1), DynoId(9)).await.unwrap());
-    assert!(!place.ops.cron_another_dyno(DynoId(1), DynoId(10)).await.unwrap());
+    place
+        .ops
+        .cron_claim(&[claimed(app, &entry, &mark, 1, RUN)], 1)
+        .await
+        .unwrap();
+    assert!(
+        place
+            .ops
+            .cron_another_dyno(DynoId(1), DynoId(9))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !place
+            .ops
+            .cron_another_dyno(DynoId(1), DynoId(10))
+            .await
+            .unwrap()
+    );
     let all = open(&place.ops).await;
-    assert_eq!((all.len(), all[0].dyno, all[0].run.dyno), (1, DynoId(9), Some(DynoId(9))));
+    assert_eq!(
+        (all.len(), all[0].dyno, all[0].run.dyno),
+        (1, DynoId(9), Some(DynoId(9)))
+    );
 }
 
 #[tokio::test]
@@ -173,22 +222,35 @@ async fn own_entries_go_first_and_pauses_add_up() {
         all.iter().map(one).collect::<Vec<_>>().join(", ")
     };
     assert_eq!(say().await, "mine -, theirs -, asleep release");
-    ops.cron_pause(&me(), app, Some("theirs"), true).await.unwrap();
+    ops.cron_pause(&me(), app, Some("theirs"), true)
+        .await
+        .unwrap();
     assert_eq!(say().await, "mine -, theirs app, asleep release");
     ops.cron_pause(&me(), app, None, true).await.unwrap();
     assert_eq!(say().await, "mine all, theirs all, asleep all");
-    let no = ops.cron_pause(&me(), app, Some("mine"), false).await.unwrap_err();
+    let no = ops
+        .cron_pause(&me(), app, Some("mine"), false)
+        .await
+        .unwrap_err();
     assert!(no.to_string().contains("app cron:resume"), "{no}");
     ops.cron_pause(&me(), app, None, false).await.unwrap();
-    ops.cron_pause(&me(), app, Some("theirs"), false).await.unwrap();
+    ops.cron_pause(&me(), app, Some("theirs"), false)
+        .await
+        .unwrap();
     assert_eq!(say().await, "mine -, theirs -, asleep release");
-    let no = ops.cron_pause(&me(), app, Some("asleep"), false).await.unwrap_err();
+    let no = ops
+        .cron_pause(&me(), app, Some("asleep"), false)
+        .await
+        .unwrap_err();
     assert!(no.to_string().contains("maintenance"), "{no}");
     for (name, words) in [("theirs", "repository"), ("nobody", "no cron entry")] {
         let no = ops.cron_remove(&me(), app, name).await.unwrap_err();
         assert!(no.to_string().contains(words), "{no}");
     }
-    let no = ops.cron_add(&me(), app, &new("mine", "z")).await.unwrap_err();
+    let no = ops
+        .cron_add(&me(), app, &new("mine", "z"))
+        .await
+        .unwrap_err();
     assert!(no.to_string().contains("cron:edit mine"), "{no}");
     let bad = EntryPatch {
         timeout: Some(0),
@@ -213,7 +275,9 @@ async fn numbers_go_on_when_an_entry_comes_back_and_old_lines_go() {
     let all = ops.cron_history(app, None, 100).await.unwrap();
     let numbers: Vec<u32> = all.iter().map(|r| r.number).collect();
     assert_eq!(numbers, (11..=30).rev().collect::<Vec<_>>());
-    ops.cron_in_force(&[], &[(app, name("tick"))], Micros(0)).await.unwrap();
+    ops.cron_in_force(&[], &[(app, name("tick"))], Micros(0))
+        .await
+        .unwrap();
     let mark = in_force(ops, app, &entry, 0).await;
     assert_eq!((mark.last_run, mark.until), (30, Micros(0)));
     let run = ops.cron_run(&me(), app, "tick").await.unwrap();
