@@ -2,8 +2,9 @@
 
 use crate::commands::{
     apps, auth, authorizations, autoscale, buildpacks, builds, certs, checks, completions, config,
-    credentials, domains, hokku_toml, isolation, keys, limits, logs, maintenance, manual, open, ps,
-    ps_copy, ps_exec, ps_why, releases, remotes, routing, run, runs, status,
+    credentials, cron, cron_alerts, domains, hokku_toml, isolation, keys, limits, logs,
+    maintenance, manual, open, ps, ps_copy, ps_exec, ps_why, releases, remotes, routing, run, runs,
+    status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -99,6 +100,32 @@ pub enum Command {
     RunAttach(runs::Attach),
     #[command(name = "run:stop")]
     RunStop(runs::Stop),
+    #[command(name = "cron", alias = "cron:list")]
+    Cron(cron::List),
+    #[command(name = "cron:add")]
+    CronAdd(cron::Add),
+    #[command(name = "cron:edit")]
+    CronEdit(cron::Edit),
+    #[command(name = "cron:rm", visible_alias = "cron:remove")]
+    CronRemove(cron::Remove),
+    #[command(name = "cron:history", alias = "cron:runs")]
+    CronHistory(cron::History),
+    #[command(name = "cron:logs")]
+    CronLogs(cron::Logs),
+    #[command(name = "cron:run")]
+    CronRun(cron::Run),
+    #[command(name = "cron:pause", visible_alias = "cron:suspend")]
+    CronPause(cron::Pause),
+    #[command(name = "cron:resume")]
+    CronResume(cron::Resume),
+    #[command(name = "cron:alerts")]
+    CronAlerts(cron_alerts::Show),
+    #[command(name = "cron:alerts:set")]
+    CronAlertsSet(cron_alerts::Set),
+    #[command(name = "cron:alerts:unset")]
+    CronAlertsUnset(cron_alerts::Unset),
+    #[command(name = "cron:alerts:test")]
+    CronAlertsTest(cron_alerts::Test),
     #[command(name = "releases")]
     Releases(releases::List),
     #[command(name = "releases:info")]

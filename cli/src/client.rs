@@ -303,6 +303,17 @@ impl Client {
         self.typed(value)
     }
 
+    /// Reads what a query asks for.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn query<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<T> {
+        let mut url = self.url(path);
+        url.query_pairs_mut().extend_pairs(query);
+        let (_, _, value) = self.wait(self.exchange(self.http.get(url)))?;
+        self.typed(value)
+    }
+
     /// Reads a list to its end, page by page.
     ///
     /// # Errors

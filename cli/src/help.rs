@@ -5,7 +5,7 @@ use clap::Command;
 use std::fmt::Write as _;
 
 /// The commands as people look for them.
-pub const GROUPS: [(&str, &[&str]); 7] = [
+pub const GROUPS: [(&str, &[&str]); 8] = [
     (
         "Apps",
         &[
@@ -42,6 +42,24 @@ pub const GROUPS: [(&str, &[&str]); 7] = [
             "run:attach",
             "run:stop",
             "logs",
+        ],
+    ),
+    (
+        "Cron",
+        &[
+            "cron",
+            "cron:add",
+            "cron:edit",
+            "cron:rm",
+            "cron:history",
+            "cron:logs",
+            "cron:run",
+            "cron:pause",
+            "cron:resume",
+            "cron:alerts",
+            "cron:alerts:set",
+            "cron:alerts:unset",
+            "cron:alerts:test",
         ],
     ),
     (

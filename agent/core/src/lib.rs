@@ -12,6 +12,7 @@ mod apply;
 pub mod autoscale;
 pub mod backoff;
 pub mod check;
+pub mod cron;
 pub mod desired;
 pub mod event;
 pub mod limits;

@@ -3,6 +3,7 @@
 //! Each module is a room; `agent/README.md` has the map and the rule of who may import whom.
 
 pub mod acme;
+pub mod alert;
 pub mod api;
 pub mod autoscale;
 pub mod build;

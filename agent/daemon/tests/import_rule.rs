@@ -6,7 +6,15 @@ use std::{collections::BTreeSet, fs, path::Path};
 const RULE: &[(&str, &[&str])] = &[
     (
         "api",
-        &["ops", "autoscale", "control", "logs", "sys", "config"],
+        &[
+            "ops",
+            "autoscale",
+            "control",
+            "logs",
+            "alert",
+            "sys",
+            "config",
+        ],
     ),
     ("git", &["ops", "control", "logs", "sys", "config"]),
     (
@@ -18,6 +26,7 @@ const RULE: &[(&str, &[&str])] = &[
             "build",
             "slug",
             "logs",
+            "alert",
             "sys",
             "config",
         ],
@@ -35,6 +44,7 @@ const RULE: &[(&str, &[&str])] = &[
     ("supervisor", &["sys", "config"]),
     ("router", &["sys", "config"]),
     ("logs", &["sys", "config"]),
+    ("alert", &["sys", "config"]),
     ("store", &["sys", "config"]),
     ("sys", &[]),
     ("config", &[]),

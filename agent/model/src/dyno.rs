@@ -43,6 +43,16 @@ pub struct DynoRecord {
     pub care: Care,
 }
 
+impl DynoRecord {
+    /// What it is called in the app's log and in `$DYNO`: its name, or of a cron entry's run `cron.NAME`.
+    pub fn label(&self) -> String {
+        match &self.purpose {
+            Purpose::Cron { entry, .. } => format!("cron.{entry}"),
+            _ => self.name.to_string(),
+        }
+    }
+}
+
 /// What a one-off dyno was started for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,6 +62,8 @@ pub enum Purpose {
     Run,
     /// The release phase of a release, before anything switches to it.
     Release,
+    /// Counts the jobs that wait, for autoscaling; nobody asks for it afterwards.
+    Count,
     /// One run of a cron entry.
     Cron {
         /// The entry's name.

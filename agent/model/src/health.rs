@@ -19,6 +19,9 @@ pub struct AppJson {
     /// `scripts.postdeploy`: a line for the shell, once, with the first deploy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postdeploy: Option<String>,
+    /// Its cron entries, those of the Procfile too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cron: Vec<crate::cron::Entry>,
 }
 
 impl AppJson {

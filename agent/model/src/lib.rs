@@ -11,6 +11,7 @@ pub mod autoscale;
 pub mod cert;
 pub mod checks;
 pub mod code;
+pub mod cron;
 pub mod dyno;
 pub mod exec;
 pub mod fence;

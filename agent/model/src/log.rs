@@ -50,7 +50,7 @@ impl LogLine {
 /// Which lines somebody wants.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LogFilter {
-    /// Only this dyno (`web.1`) or process type (`web`, all its dynos).
+    /// Only this dyno (`web.1`) or process type (`web`, all its dynos; `cron`, the runs of all cron entries).
     pub dyno: Option<String>,
     /// Only `app` or `heroku`.
     pub source: Option<String>,
@@ -63,8 +63,10 @@ impl LogFilter {
             && self.dyno.as_ref().is_none_or(|d| {
                 *d == l.dyno
                     || l.dyno.strip_prefix(d.as_str()).is_some_and(|rest| {
-                        rest.strip_prefix('.')
-                            .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+                        rest.strip_prefix('.').is_some_and(|n| {
+                            !n.is_empty()
+                                && (d == crate::cron::KIND || n.bytes().all(|b| b.is_ascii_digit()))
+                        })
                     })
             })
     }
@@ -92,6 +94,17 @@ mod tests {
             }
             .passes(&l)
         };
+        let run = LogLine {
+            dyno: "cron.nightly".into(),
+            ..l.clone()
+        };
+        let of = |d: &str| LogFilter {
+            dyno: Some(d.into()),
+            source: None,
+        };
+        assert!(
+            of("cron").passes(&run) && of("cron.nightly").passes(&run) && !of("cro").passes(&run)
+        );
         assert!(f("web") && f("web.1") && !f("we") && !f("web.") && !f("web.11") && !f("worker"));
     }
 }

@@ -14,6 +14,8 @@ pub mod checks;
 pub mod completions;
 pub mod config;
 pub mod credentials;
+pub mod cron;
+pub mod cron_alerts;
 pub mod domains;
 pub mod hokku_toml;
 pub mod isolation;

@@ -15,6 +15,7 @@ mod certs;
 mod checks;
 mod config;
 mod crash;
+mod cron;
 mod destroy;
 mod disk_full;
 mod doctor;

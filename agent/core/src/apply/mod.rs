@@ -423,7 +423,7 @@ fn seconds(d: std::time::Duration) -> String {
 fn note(record: &DynoRecord, text: impl Into<String>) -> Note {
     Note {
         app: record.app,
-        dyno: record.name.to_string(),
+        dyno: record.label(),
         text: text.into(),
     }
 }

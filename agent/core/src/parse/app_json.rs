@@ -1,4 +1,4 @@
-//! `app.json`: the health checks, quantities and deploy scripts of a release.
+//! `app.json`: the health checks, quantities, deploy scripts and cron entries of a release.
 //!
 //! The file is Heroku's (Dev Center "app.json Schema"); `healthchecks` is Dokku's (its documentation, "Zero Downtime
 //! Deploys"), with `port` meaning `$PORT` when it is not said, and `formation.<type>` has `stopSignal` and `stopTimeout`
@@ -35,6 +35,9 @@ const DOKKU_PORT: u64 = 5000;
 
 const HOUR: f64 = 3600.0;
 
+mod cron;
+pub use cron::name_apart;
+
 /// What was read, and what is to be said about it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Parsed {
@@ -64,6 +67,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Vec<String>> {
         reader.formation(file, &mut app);
         reader.healthchecks(file, &mut app);
         reader.scripts(file, &mut app);
+        reader.cron(file, &mut app);
     }
     match reader.faults[..] {
         [] => Ok(Parsed {

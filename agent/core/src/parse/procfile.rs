@@ -9,7 +9,11 @@ use super::{
     Warning,
     lines::{self, TextError, is_blank},
 };
-use hokku_model::ProcessType;
+use crate::cron::schedule::Schedule;
+use hokku_model::{
+    ProcessType,
+    cron::{Entry, EntryName, LONGEST_COMMAND},
+};
 use std::collections::BTreeMap;
 
 /// The most bytes a Procfile may have.
@@ -22,6 +26,12 @@ pub struct Procfile {
     pub types: BTreeMap<ProcessType, String>,
     /// Odd lines, in order.
     pub warnings: Vec<Warning>,
+    /// Cron entries, in order: `cron: 0 0 * * * command` (Piku's form; several such lines are several entries). A
+    /// command that does not begin as a schedule makes `cron` a process type, as on Heroku.
+    pub cron: Vec<Entry>,
+    /// Lines of cron entries that can't be used, and why. They are no warnings: a job that silently never runs is worse
+    /// than none.
+    pub faults: Vec<Warning>,
 }
 
 /// Why a Procfile can't be read at all. A strange line is never an error, only a strange file.
@@ -146,6 +156,13 @@ pub fn parse(bytes: &[u8]) -> Result<Procfile, ProcfileError> {
             ));
             continue;
         }
+        if name == "cron" && command.starts_with(|c: char| c.is_ascii_digit() || "*@".contains(c)) {
+            match entry(command) {
+                Ok(entry) => out.cron.push(entry),
+                Err(text) => out.faults.push(Warning { line: number, text }),
+            }
+            continue;
+        }
         let Ok(kind) = name.parse::<ProcessType>() else {
             warn(format!(
                 "the name {:?} is longer than 63 characters and is ignored",
@@ -174,6 +191,33 @@ pub fn parse(bytes: &[u8]) -> Result<Procfile, ProcfileError> {
     }
     out.types = seen.into_iter().map(|(k, (_, _, c))| (k, c)).collect();
     Ok(out)
+}
+
+/// A schedule of five fields, or one word that begins with `@`, and the command after it.
+fn entry(text: &str) -> Result<Entry, String> {
+    let fields = if text.starts_with('@') { 1 } else { 5 };
+    let mut rest = text;
+    for _ in 0..fields {
+        rest = rest.trim_start_matches(is_blank);
+        rest = rest.find(is_blank).map_or("", |at| &rest[at..]);
+    }
+    let schedule = text[..text.len() - rest.len()].trim();
+    let command = rest.trim();
+    Schedule::parse(schedule, "UTC")?;
+    match command.len() {
+        0 => Err(format!(
+            "the cron entry {:?} has no command after its schedule",
+            shorten(text)
+        )),
+        1..=LONGEST_COMMAND => Ok(Entry::new(
+            EntryName::of_command(command, 1),
+            schedule,
+            command,
+        )),
+        _ => Err(format!(
+            "the command of a cron entry is longer than {LONGEST_COMMAND} bytes"
+        )),
+    }
 }
 
 /// Takes the line at `at` and those it is continued with, and moves `at` behind them.

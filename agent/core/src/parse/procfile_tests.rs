@@ -209,3 +209,37 @@ proptest! {
         prop_assert_eq!(ours, heroku(&text));
     }
 }
+
+#[test]
+fn cron_lines_are_entries_and_a_process_type_named_cron_stays_one() {
+    let read = |text: &str| parse(text.as_bytes()).unwrap();
+    let p = read(
+        "web: w\ncron: 0 0 * * *  ./nightly  --all\ncron: @hourly tick\ncron: */5 * * * mon-fri ./nightly\n",
+    );
+    let all: Vec<_> = p
+        .cron
+        .iter()
+        .map(|e| (e.schedule.as_str(), e.command.as_str()))
+        .collect();
+    assert_eq!(
+        all,
+        [
+            ("0 0 * * *", "./nightly  --all"),
+            ("@hourly", "tick"),
+            ("*/5 * * * mon-fri", "./nightly")
+        ]
+    );
+    assert_eq!((p.types.len(), p.warnings, p.faults), (1, vec![], vec![]));
+    let p = read("cron: bundle exec clockwork clock.rb\n");
+    assert_eq!((p.types.len(), p.cron.len()), (1, 0));
+    let p = read("web: w\ncron: 61 0 * * * x\ncron: 0 0 * * *\n");
+    let said: Vec<_> = p.faults.iter().map(ToString::to_string).collect();
+    assert!(
+        said[0].starts_with("line 2: \"61 0 * * *\" is no cron schedule"),
+        "{said:?}"
+    );
+    assert!(
+        said[1].starts_with("line 3: the cron entry") && p.cron.is_empty(),
+        "{said:?}"
+    );
+}

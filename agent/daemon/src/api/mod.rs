@@ -14,6 +14,7 @@ mod caller;
 mod cert;
 mod checks;
 mod config_var;
+mod cron;
 mod domain;
 mod dyno;
 mod exec;

@@ -1,8 +1,8 @@
 //! Which path is which, and what every request passes through.
 
 use super::{
-    ApiState, account, app, attach, autoscale, caller, cert, checks, config_var, domain, dyno,
-    exec,
+    ApiState, account, app, attach, autoscale, caller, cert, checks, config_var, cron, domain,
+    dyno, exec,
     fault::{Fault, id_of},
     formation, isolation, key, limits, log_session, output, release, routing, run, status,
 };
@@ -28,6 +28,7 @@ pub(super) fn all(state: ApiState) -> Router {
         .merge(apps())
         .merge(processes())
         .merge(limited())
+        .merge(scheduled())
         .merge(history())
         .merge(constants())
         .route("/hokku/status", get(status::show))
@@ -171,6 +172,27 @@ fn limited() -> Router<ApiState> {
         .route(
             "/hokku/apps/{app}/autoscale/{type}",
             patch(autoscale::update).delete(autoscale::remove),
+        )
+}
+
+fn scheduled() -> Router<ApiState> {
+    Router::new()
+        .route(
+            "/hokku/apps/{app}/cron",
+            get(cron::list).post(cron::add).patch(cron::pause),
+        )
+        .route(
+            "/hokku/apps/{app}/cron/{entry}",
+            get(cron::show).patch(cron::edit).delete(cron::remove),
+        )
+        .route("/hokku/apps/{app}/cron/{entry}/run", post(cron::run))
+        .route("/hokku/apps/{app}/cron/{entry}/output", get(cron::output))
+        .route("/hokku/apps/{app}/cron-runs", get(cron::runs))
+        .route(
+            "/hokku/apps/{app}/cron-alerts",
+            get(cron::alerts)
+                .patch(cron::set_alerts)
+                .post(cron::test_alerts),
         )
 }
 

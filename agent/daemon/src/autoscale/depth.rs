@@ -53,7 +53,7 @@ async fn command(handle: &Handle, app: AppId, line: &str) -> anyhow::Result<Stri
     let order = OneoffOrder {
         app,
         user: "autoscale".into(),
-        purpose: Purpose::Run,
+        purpose: Purpose::Count,
         kind: "autoscale".parse()?,
         command: Command::Line(line.to_owned()),
         env: Default::default(),

@@ -156,6 +156,11 @@ impl Builder {
             say(format!(" !     {warning}\n")).await;
         }
         say(types.declared()).await;
+        let app_json = types.with_cron(&order.app_json)?;
+        if !app_json.cron.is_empty() {
+            let names: Vec<&str> = app_json.cron.iter().map(|e| e.name.as_str()).collect();
+            say(format!("       Cron entries -> {}\n", names.join(", "))).await;
+        }
         files::check(&folder.tree(), &order.routing.files_roots()).map_err(|e| BuildFailed {
             message: format!(" !     Push rejected: {}", e.replace('\n', "\n !     ")),
         })?;
@@ -176,7 +181,7 @@ impl Builder {
             commit: order.commit.clone(),
             buildpacks: outcome.buildpacks,
             routing: order.routing.clone(),
-            app_json: order.app_json.clone(),
+            app_json,
         };
         Ok(Built { slug, timings })
     }

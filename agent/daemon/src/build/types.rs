@@ -1,8 +1,12 @@
 //! Process types: the Procfile over what the last buildpack says.
 
 use hokku_buildpacks::order::Outcome;
-use hokku_core::parse::procfile;
-use hokku_model::ProcessType;
+use hokku_core::parse::{app_json, procfile};
+use hokku_model::{
+    ProcessType,
+    cron::{Entry, MOST_ENTRIES},
+    health::AppJson,
+};
 use std::collections::BTreeMap;
 
 /// The process types of a slug.
@@ -12,6 +16,8 @@ pub struct Types {
     pub types: BTreeMap<ProcessType, String>,
     /// What is odd in the Procfile, with line numbers.
     pub warnings: Vec<String>,
+    /// The cron entries of the Procfile, under names of their own.
+    pub cron: Vec<Entry>,
     declared: Vec<ProcessType>,
     defaults: Vec<ProcessType>,
     language: String,
@@ -24,6 +30,7 @@ pub struct Types {
 pub fn discover(outcome: &Outcome) -> anyhow::Result<Types> {
     let mut types = BTreeMap::new();
     let mut warnings = vec![];
+    let mut cron = vec![];
     if let Some(bytes) = &outcome.procfile {
         let parsed = procfile::parse(bytes)
             .map_err(|e| anyhow::anyhow!("the Procfile can't be read: {e}"))?;
@@ -33,6 +40,19 @@ pub fn discover(outcome: &Outcome) -> anyhow::Result<Types> {
                 .iter()
                 .map(|w| format!("Procfile line {}: {}", w.line, w.text)),
         );
+        if !parsed.faults.is_empty() {
+            let lines: Vec<String> = parsed
+                .faults
+                .iter()
+                .take(20)
+                .map(ToString::to_string)
+                .collect();
+            anyhow::bail!(
+                "the Procfile has cron entries that can't be used:\n !     {}",
+                lines.join("\n !     ")
+            );
+        }
+        cron = parsed.cron;
         types.extend(parsed.types);
     }
     let declared: Vec<_> = types.keys().cloned().collect();
@@ -46,7 +66,7 @@ pub fn discover(outcome: &Outcome) -> anyhow::Result<Types> {
             types.insert(kind, command.clone());
         }
     }
-    if types.is_empty() && !warnings.is_empty() {
+    if types.is_empty() && cron.is_empty() && !warnings.is_empty() {
         // To take it would stop whatever runs.
         anyhow::bail!(
             "the Procfile names nothing to run:\n !     {}",
@@ -56,6 +76,7 @@ pub fn discover(outcome: &Outcome) -> anyhow::Result<Types> {
     Ok(Types {
         types,
         warnings,
+        cron,
         declared,
         defaults,
         language: outcome.language.clone(),
@@ -63,6 +84,22 @@ pub fn discover(outcome: &Outcome) -> anyhow::Result<Types> {
 }
 
 impl Types {
+    /// What `app.json` says, with the Procfile's cron entries after its own.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn with_cron(&self, app_json: &AppJson) -> anyhow::Result<AppJson> {
+        let mut all = app_json.clone();
+        let mut cron: Vec<(Entry, bool)> = all.cron.drain(..).map(|e| (e, true)).collect();
+        cron.extend(self.cron.iter().map(|e| (e.clone(), false)));
+        if cron.len() > MOST_ENTRIES {
+            anyhow::bail!("app.json and the Procfile have more than {MOST_ENTRIES} cron entries");
+        }
+        app_json::name_apart(&mut cron);
+        all.cron = cron.into_iter().map(|(e, _)| e).collect();
+        Ok(all)
+    }
+
     /// The lines for the pusher, as Heroku writes them.
     pub fn declared(&self) -> String {
         let list = |types: &[ProcessType]| {

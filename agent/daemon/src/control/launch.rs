@@ -94,7 +94,7 @@ impl Launch {
             Some(output) => output,
             None => Output::Log {
                 file: hands.logs.dyno_file(record.app, record.id)?,
-                source: format!("app[{}]", record.name),
+                source: format!("app[{}]", record.label()),
                 max_bytes: logs::rotate_at(hands.config.now().retain.logs),
             },
         };
@@ -170,7 +170,7 @@ fn platform(
         .unwrap_or_default();
     let mut vars = vec![
         ("HOME", "/app".to_owned()),
-        ("DYNO", record.name.to_string()),
+        ("DYNO", record.label()),
         ("HEROKU_APP_ID", record.app.to_string()),
         ("HEROKU_APP_NAME", record.app_name.to_string()),
         (

@@ -9,6 +9,7 @@
 mod act;
 mod app_json;
 mod candidates;
+mod cron;
 mod fence;
 mod files;
 mod handle;
@@ -114,16 +115,20 @@ pub struct Control {
     /// Destroyed apps whose files are deleted once their last dyno and their last build are gone.
     gone: BTreeSet<AppId>,
     laid: files::Laid,
+    /// To the one who looks after cron.
+    cron: mpsc::Sender<cron::Note>,
 }
 
 /// What tasks of the loop report.
-pub(crate) enum Internal {
+enum Internal {
     /// Something happened.
     Event(Box<Event>),
     /// A push has its slug: another app's build may start.
     Built(AppId),
     /// A push ended: the next one of the app may start.
     PushEnded(AppId),
+    /// A run of a cron entry is to be started.
+    Cron(Box<launch::Launch>),
 }
 
 impl Control {
@@ -137,6 +142,7 @@ impl Control {
         let settings = hands.config.now();
         let waits = waits(&settings);
         let builds = queue::Queue::new(settings.build.parallel);
+        let (cron, notes) = mpsc::channel(cron::NOTES);
         let mut control = Control {
             hands,
             desired,
@@ -152,6 +158,7 @@ impl Control {
             fences: BTreeMap::new(),
             gone: BTreeSet::new(),
             laid: files::Laid::default(),
+            cron,
         };
         control.laid.follow(&control.hands, &control.desired);
         control.adopt().await;
@@ -162,6 +169,7 @@ impl Control {
         control.read_fences().await;
         control.gone = sweep::orphans(&control.hands.config.data_dir, &control.desired);
         control.sweep();
+        control.keep_cron(notes, ears.shutdown.clone());
         loop {
             let wake_at = control.settle();
             tokio::select! {
@@ -290,6 +298,7 @@ impl Control {
     }
 
     fn apply(&mut self, event: &Event) {
+        self.note_cron(event);
         for note in self.observed.apply(event, Micros::now()) {
             if let Some(dyno) = candidates::dyno_of(event) {
                 self.hands.candidates.said(dyno, &note.dyno, &note.text);
@@ -392,6 +401,11 @@ impl Control {
                     let _ = asker.send(Err(error.clone()));
                 }
                 self.apply(&event);
+            }
+            Internal::Cron(launch) => {
+                let record = launch.record.clone();
+                self.apply(&Event::Ordered { record });
+                self.launch(*launch);
             }
             Internal::Built(app) => self.builds.built(app),
             Internal::PushEnded(app) => {

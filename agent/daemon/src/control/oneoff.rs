@@ -121,7 +121,7 @@ impl Control {
 }
 
 /// A first word that is a process type stands for its command; the rest is appended (Dev Center "One-Off Dynos").
-fn resolve(command: Command, of_type: impl Fn(&str) -> Option<String>) -> Command {
+pub(super) fn resolve(command: Command, of_type: impl Fn(&str) -> Option<String>) -> Command {
     match command {
         Command::Argv(words) => match words
             .split_first()

@@ -105,7 +105,8 @@ impl Control {
     }
 
     pub(super) fn forget(&mut self, dyno: DynoId) {
-        self.hands.supervisor.forget(dyno);
+        let supervisor = self.hands.supervisor.clone();
+        tokio::spawn(async move { supervisor.forget(dyno).await });
         self.apply(&Event::Forgotten { dyno });
     }
 
@@ -120,7 +121,7 @@ impl Control {
                 let app = record.app;
                 tokio::spawn(async move {
                     match hands.ops.end_run(app, dyno, exit).await {
-                        Ok(()) => hands.supervisor.forget(dyno),
+                        Ok(()) => hands.supervisor.forget(dyno).await,
                         // found again by the next agent
                         Err(e) => {
                             tracing::error!(%app, %dyno, "the end of a one-off dyno can't be written down: {e}")
@@ -128,7 +129,12 @@ impl Control {
                     }
                 });
             }
-            Purpose::Cron { .. } => self.hands.supervisor.forget(dyno),
+            // `cron` writes it down
+            Purpose::Cron { .. } => {}
+            Purpose::Count => {
+                let supervisor = self.hands.supervisor.clone();
+                tokio::spawn(async move { supervisor.forget(dyno).await });
+            }
         }
     }
 }

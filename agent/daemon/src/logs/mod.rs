@@ -7,6 +7,7 @@
 //! `journal` hands lines on to journald where the settings say so, beside the files.
 //! Who calls it: `control` (platform lines), `api` (log sessions), `run` (`journal`). Where its tests are: beside the code.
 
+mod cron;
 pub mod journal;
 mod one;
 mod read;
@@ -144,6 +145,7 @@ impl Logs {
     pub fn forget(&self, app: AppId) {
         let _ = fs::remove_dir_all(self.dir.join("dynos").join(app.to_string()));
         let _ = fs::remove_dir_all(self.dir.join("journal").join(app.to_string()));
+        let _ = fs::remove_dir_all(self.dir.join("cron").join(app.to_string()));
         for dir in [&self.router, &self.dir.join("platform")] {
             for ext in ["log", "log.1"] {
                 let _ = fs::remove_file(dir.join(format!("{app}.{ext}")));

@@ -1,6 +1,6 @@
 //! Apps: create, find, rename, destroy.
 
-use super::{Actor, Ops, OpsError, Result, cert, domain, managed, name, phase, release, run};
+use super::{Actor, Ops, OpsError, Result, cert, cron, domain, managed, name, phase, release, run};
 use crate::store::{Doc, Tx};
 use hokku_model::{AppId, AppName, Micros, app::App, app::Restarts, said::Said};
 use std::collections::BTreeMap;
@@ -175,6 +175,7 @@ impl Ops {
                 tx.forget(&app.key)?;
                 domain::forget(tx, &app.body)?;
                 cert::forget(tx, app.body.id)?;
+                cron::forget(tx, app.body.id)?;
                 managed::sync(tx, self.config())?;
                 phase::forget(tx, app.body.id)?;
                 run::forget(tx, app.body.id)?;

@@ -6,8 +6,9 @@ use super::{
 };
 use hokku_model::{AppId, ProcessType, app::App, limits::TypeLimits};
 
-/// The process type of one-off dynos: it is in no Procfile, and can have limits all the same.
-const ONEOFF: &str = "run";
+/// The process types of one-off dynos: they are in no Procfile, and can have limits all the same.
+const RUN: &str = "run";
+const ONEOFFS: [&str; 2] = [RUN, "cron"];
 
 impl Ops {
     /// The limits of every process type that the app has, and of those that it had when they were set.
@@ -46,7 +47,10 @@ impl Ops {
                 let mut app = app::load(tx, app)?;
                 let commands = commands(tx, &app.body)?;
                 let kind = match kind.parse::<ProcessType>() {
-                    Ok(kind) if kind.as_str() == ONEOFF || app.body.limits.contains_key(&kind) => {
+                    Ok(kind)
+                        if ONEOFFS.contains(&kind.as_str())
+                            || app.body.limits.contains_key(&kind) =>
+                    {
                         kind
                     }
                     _ => known(&app.body, &commands, kind)?,
@@ -59,7 +63,7 @@ impl Ops {
                     }
                 }
                 change.check().map_err(OpsError::invalid)?;
-                if change.concurrency.is_some() && kind.as_str() != ONEOFF {
+                if change.concurrency.is_some() && kind.as_str() != RUN {
                     return Err(OpsError::invalid(format!(
                         "Only one-off dynos have a limit of how many may run at once: use the type run. How many {kind} dynos run is what `app ps:scale` says."
                     )));

@@ -11,6 +11,7 @@ mod build;
 mod cert;
 mod certificate;
 mod config;
+mod cron;
 mod desired;
 mod domain;
 mod error;
@@ -31,6 +32,7 @@ mod token;
 
 pub use build::BuildEnd;
 pub use cert::Given;
+pub use cron::{Claimed, CronClaimed, CronJob, CronState, Ended, Source};
 pub use domain::Domain;
 pub use error::{OpsError, Result};
 pub use formation::{FormationLine, Restart};

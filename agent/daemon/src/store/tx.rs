@@ -225,6 +225,38 @@ impl<'a> Tx<'a> {
         .collect()
     }
 
+    /// The newest entries of a kind and app, at most so many, newest first, without what they hide.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub fn newest<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        app: &str,
+        most: u32,
+    ) -> Result<Vec<Entry<T>>, StoreError> {
+        self.all(
+            "SELECT app, seq, body, NULL FROM history WHERE kind = $1 AND app = $2 ORDER BY seq DESC LIMIT $3",
+            (kind, app, most),
+            entry_row,
+        )?
+        .into_iter()
+        .map(|row| entry(kind, row))
+        .collect()
+    }
+
+    /// Removes the entries of a kind and app up to a number, itself included.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub fn prune(&self, kind: &str, app: &str, up_to: u32) -> Result<(), StoreError> {
+        self.run(
+            "DELETE FROM history WHERE kind = $1 AND app = $2 AND seq <= $3",
+            (kind, app, up_to),
+        )?;
+        Ok(())
+    }
+
     /// The highest number of a kind and app; 0 when there is none.
     ///
     /// # Errors

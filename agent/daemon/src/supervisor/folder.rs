@@ -2,7 +2,7 @@
 
 use crate::sys::{disk, process::Process, shim};
 use hokku_model::{
-    DynoId,
+    DynoId, Micros,
     dyno::{DynoRecord, Exit},
     shim::ShimPid,
 };
@@ -13,6 +13,8 @@ use std::{
 };
 
 const RECORD: &str = "record.json";
+
+const PEAK: &str = "peak";
 
 /// Its presence says that the dyno got its SIGTERM.
 const STOPPING: &str = "stopping";
@@ -61,6 +63,30 @@ pub fn mark_stopping(dir: &Path) {
 /// Was it told to stop?
 pub fn is_stopping(dir: &Path) -> bool {
     dir.join(STOPPING).exists()
+}
+
+/// The most bytes of memory that the dyno was seen to use, once it has ended.
+pub fn peak(dir: &Path) -> Option<u64> {
+    fs::read_to_string(dir.join(PEAK)).ok()?.trim().parse().ok()
+}
+
+/// Notes it. Nothing is noted of one that was never looked at.
+pub fn write_peak(dir: &Path, bytes: u64) {
+    if bytes > 0
+        && let Err(e) = fs::write(dir.join(PEAK), bytes.to_string())
+    {
+        tracing::warn!(
+            "can't note in {} how much memory its dyno used: {e}",
+            dir.display()
+        );
+    }
+}
+
+/// When a file of the folder was written.
+pub fn written(dir: &Path, name: &str) -> Option<Micros> {
+    let at = fs::metadata(dir.join(name)).ok()?.modified().ok()?;
+    let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Micros(since.as_micros() as i64))
 }
 
 /// Removes the folder; what can't be removed is said and left.

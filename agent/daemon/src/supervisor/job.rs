@@ -50,6 +50,7 @@ pub struct Job {
     dyno: DynoId,
     quota: Quota,
     cause: meter::Cause,
+    peak: meter::Peak,
     mailbox: mpsc::Receiver<Order>,
 }
 
@@ -68,6 +69,7 @@ impl Job {
             dyno,
             quota,
             cause: meter::Cause::default(),
+            peak: meter::Peak::default(),
             mailbox,
         }
     }
@@ -123,6 +125,9 @@ impl Job {
     async fn end(self, exit: Exit, shim: Option<Arc<Process>>) {
         let dyno = self.dyno;
         let exit = meter::explain(exit, dyno, &self.quota, &self.cause);
+        if self.owner.is_run(dyno) {
+            meter::write_peak(&self.owner.folder(dyno), dyno, &self.peak);
+        }
         self.owner.close(dyno);
         let forgotten = !folder::is_kept(&self.owner.folder(dyno), dyno);
         self.owner.ending().insert(dyno, forgotten);
@@ -147,10 +152,15 @@ impl Job {
     async fn metered(&mut self, conn: ShimConn, asked: Option<Probe>) -> Exit {
         let (owner, pid) = (self.owner.clone(), conn.process.pid);
         let (quota, cause) = (self.quota.clone(), self.cause.clone());
+        let looks = meter::peak(owner.clone(), self.dyno, pid, self.peak.clone());
+        let looks = self.owner.is_run(self.dyno).then(|| tokio::spawn(looks));
         let meter = meter::run(owner, self.dyno, quota, pid, cause);
         let meter = tokio::spawn(meter);
         let exit = self.live(conn, asked).await;
         meter.abort();
+        if let Some(looks) = looks {
+            looks.abort();
+        }
         exit
     }
 

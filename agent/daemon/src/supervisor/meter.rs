@@ -1,14 +1,17 @@
 //! What one dyno uses, looked at now and then: memory for R14, and what the kernel does not hold it to by itself.
 
-use super::{Fact, Supervisor};
+use super::{Fact, Supervisor, folder};
 use crate::sys::{
     cgroup::{self, Caps, Group, Kind},
     disk, proc,
 };
 use hokku_model::{DynoId, dyno::Exit, limits::Quota};
 use std::{
-    path::PathBuf,
-    sync::{Arc, OnceLock},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::{Instant, sleep};
@@ -28,6 +31,9 @@ const DISK_SHARE: u32 = 20;
 
 /// Processes and threads of a dyno without a limit of its own: what a fork bomb comes to.
 const MOST_PIDS: u64 = 8192;
+
+/// The first look for the most memory; the pauses double up to [`LOOK`].
+const FIRST_LOOK_FOR_PEAK: Duration = Duration::from_millis(50);
 
 /// The folders that what a dyno writes is in.
 const SCRATCH: [&str; 4] = ["upper", "copy", "tmp", "vartmp"];
@@ -119,6 +125,35 @@ async fn disk(owner: &Supervisor, dyno: DynoId, most: Option<u64>, dir: PathBuf,
         }
         pause = LOOK_AT_DISK.max(took * DISK_SHARE);
     }
+}
+
+/// The most bytes of memory that were seen in use.
+pub type Peak = Arc<AtomicU64>;
+
+/// Looks at the memory of a dyno until it is dropped, where the kernel does not keep the most itself.
+pub async fn peak(owner: Supervisor, dyno: DynoId, pid: i32, peak: Peak) {
+    let dir = owner.folder(dyno);
+    // an agent before this one may have seen more
+    peak.fetch_max(folder::peak(&dir).unwrap_or(0), Ordering::Relaxed);
+    let group = cgroup::existing(Kind::Dyno, &dyno.to_string());
+    if group.is_some_and(|g| g.peak().is_some()) {
+        return;
+    }
+    let mut pause = FIRST_LOOK_FOR_PEAK;
+    loop {
+        sleep(pause).await;
+        let look = move || proc::memory_of_dyno(pid, 0);
+        let used = tokio::task::spawn_blocking(look).await.unwrap_or(0);
+        peak.fetch_max(used, Ordering::Relaxed);
+        pause = (pause * 2).min(LOOK);
+    }
+}
+
+/// Keeps it beside the dyno, for whoever writes its history.
+pub fn write_peak(dir: &Path, dyno: DynoId, seen: &Peak) {
+    let group = cgroup::existing(Kind::Dyno, &dyno.to_string());
+    let most = group.and_then(|g| g.peak()).unwrap_or(0);
+    folder::write_peak(dir, most.max(seen.load(Ordering::Relaxed)));
 }
 
 /// How it really ended: the shim sees a signal, and the meter or the kernel's counters know why.

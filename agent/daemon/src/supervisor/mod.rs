@@ -11,6 +11,7 @@ mod command;
 mod first;
 mod folder;
 mod job;
+mod kept;
 mod meter;
 mod on_failure;
 mod probe;
@@ -35,6 +36,7 @@ use hokku_model::{
     shim::ShimSpec,
 };
 use job::Order;
+pub use kept::Remains;
 pub use seen::Last;
 use std::{
     collections::HashMap,
@@ -309,12 +311,15 @@ impl Supervisor {
 
     /// Removes what is kept of a one-off that has ended: its end is written down elsewhere. Until then it is found, and
     /// reported again, by each new agent.
-    pub fn forget(&self, dyno: DynoId) {
-        let mut ending = self.ending();
-        match ending.get_mut(&dyno) {
+    pub async fn forget(&self, dyno: DynoId) {
+        if let Some(forgotten) = self.ending().get_mut(&dyno) {
             // its shim still cleans up there
-            Some(forgotten) => *forgotten = true,
-            None => drop(tokio::spawn(folder::remove(self.folder(dyno)))),
+            *forgotten = true;
+            return;
+        }
+        let dir = self.folder(dyno);
+        if dir.exists() {
+            folder::remove(dir).await;
         }
     }
 
@@ -408,6 +413,7 @@ impl Supervisor {
         folder::create(&dir, &order.record)
             .with_context(|| format!("can't make the dyno's folder {}", dir.display()))?;
         order.spec.dir = dir;
+        crate::sys::fault::point("dyno-folder");
         let limits = &mut order.spec.limits;
         match meter::group(order.record.id, &order.record.quota) {
             Some(group) => {

@@ -235,6 +235,11 @@ impl Group {
         field(&self.read("cpu.stat")?, "usage_usec")
     }
 
+    /// The most bytes that were ever charged; `None` where the kernel does not count it (before Linux 5.19).
+    pub fn peak(&self) -> Option<u64> {
+        self.read("memory.peak")?.trim().parse().ok()
+    }
+
     /// Has the kernel killed a process of it for want of memory?
     pub fn out_of_memory(&self) -> bool {
         let events = self.read("memory.events");

@@ -170,11 +170,22 @@ pub struct Gone {
 /// # Errors
 /// It lives, but can't be connected to.
 pub async fn connect(dir: &Path) -> anyhow::Result<Found> {
-    let end = Instant::now() + APPEAR;
+    // counted from the order, not from now: an agent that dies again and again shall not wait again and again
+    let ordered = fs::metadata(dir.join("record.json")).and_then(|m| m.modified());
+    let age = ordered
+        .ok()
+        .and_then(|t| t.elapsed().ok())
+        .unwrap_or_default();
+    let end = Instant::now() + APPEAR.saturating_sub(age);
+    let late = Instant::now() + START.saturating_sub(age);
     let who = loop {
         match read_pid(dir) {
             Some(w) => break Some(w),
-            None if dir.join("exit.json").exists() || Instant::now() > end => break None,
+            None if dir.join("exit.json").exists() => break None,
+            // one that listens is still being set up: given up, it would come to life unknown
+            None if Instant::now() > end && (Instant::now() > late || dial(dir).await.is_err()) => {
+                break None;
+            }
             None => sleep(Duration::from_millis(20)).await,
         }
     };

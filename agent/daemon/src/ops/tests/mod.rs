@@ -4,6 +4,7 @@ mod app;
 mod build;
 mod cert;
 mod config;
+mod cron;
 mod domain;
 mod formation;
 mod key;
