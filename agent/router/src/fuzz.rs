@@ -162,24 +162,32 @@ impl Reader {
     /// Is a whole head there?
     fn head(&mut self) -> Result<bool, ()> {
         let client = self.side == Side::Client;
-        let size = if client { &REQUEST } else { &ANSWER };
-        let found = self.scan.look(self.buf.data(), size).map_err(|_| ())?;
-        let Some((start, end)) = found else {
-            return Ok(false);
+        let data = self.buf.data();
+        let fresh = self.scan.is_fresh();
+        let quick = match self.side {
+            Side::Client => fresh.then(|| Head::quick_request(data)).flatten(),
+            Side::App { .. } => fresh.then(|| Head::quick_answer(data)).flatten(),
         };
-        let text = &self.buf.data()[start..end];
-        let (head, framing) = match self.side {
-            Side::Client => {
-                let head = Head::request(text).map_err(|_| ())?;
-                let framing = framing::of_request(&head).map_err(|_| ())?;
-                (head, framing)
-            }
-            Side::App { to_head } => {
-                let head = Head::answer(text).map_err(|_| ())?;
-                let framing = framing::of_answer(&head, to_head).map_err(|_| ())?;
-                (head, framing)
+        let (head, end) = match quick {
+            Some(quick) => quick,
+            None => {
+                let size = if client { &REQUEST } else { &ANSWER };
+                let Some((start, end)) = self.scan.look(data, size).map_err(|_| ())? else {
+                    return Ok(false);
+                };
+                let text = &data[start..end];
+                let head = match self.side {
+                    Side::Client => Head::request(text),
+                    Side::App { .. } => Head::answer(text),
+                };
+                (head.map_err(|_| ())?, end)
             }
         };
+        let framing = match self.side {
+            Side::Client => framing::of_request(&head),
+            Side::App { to_head } => framing::of_answer(&head, to_head),
+        };
+        let framing = framing.map_err(|_| ())?;
         self.buf.consume(end);
         self.scan = Scan::default();
         let message = Message {

@@ -194,6 +194,11 @@ impl Io {
         }
     }
 
+    /// Does the peer learn the end when the socket is closed? Within TLS it has to be told before.
+    pub fn ends_by_closing(&self) -> bool {
+        !self.holds_back()
+    }
+
     /// Does it keep what was written until [`Io::poll_flush`]?
     fn holds_back(&self) -> bool {
         matches!(*self.stream.borrow(), Stream::Tls(_))

@@ -49,8 +49,8 @@ pub(super) async fn serve(ctx: &Rc<Ctx>, conn: &mut Conn, mut first: bool) -> Ne
         first = false;
         let now = clock::ms();
         conn.wire.enter(State::Busy, now);
-        let keep = keeps(&head) && !ctx.is_stopping();
-        let front = Front::h1(&conn.io, head.minor, keep);
+        let more = keeps(&head);
+        let front = Front::h1(&conn.io, head.minor, more && !ctx.is_stopping());
         let framing = match framing::of_request(&head) {
             Ok(framing) => framing,
             Err(fault) => {
@@ -65,8 +65,13 @@ pub(super) async fn serve(ctx: &Rc<Ctx>, conn: &mut Conn, mut first: bool) -> Ne
             at: now,
         };
         let after = exchange::exchange(ctx, &conn.wire, &arrived, &mut body, &front).await;
+        let over = body.is_over();
         conn.buf = body.rest();
         match after {
+            // a client that said it sends nothing more has nothing that closing could reset
+            After::Linger if !more && over && conn.buf.is_empty() && conn.io.ends_by_closing() => {
+                return Next::End;
+            }
             After::Next if ctx.is_stopping() => return Next::Linger,
             After::Next if conn.buf.is_empty() => return Next::Idle,
             After::Next => {}

@@ -49,8 +49,13 @@ fn ours(text: &[u8]) -> Vec<Seen> {
 }
 
 fn one(buf: &mut Buf) -> Option<(Seen, bool)> {
-    let (start, end) = Scan::default().look(buf.data(), &REQUEST).ok()??;
-    let head = Head::request(&buf.data()[start..end]).ok()?;
+    let (head, end) = match Head::quick_request(buf.data()) {
+        Some(quick) => quick,
+        None => {
+            let (start, end) = Scan::default().look(buf.data(), &REQUEST).ok()??;
+            (Head::request(&buf.data()[start..end]).ok()?, end)
+        }
+    };
     let framing = framing::of_request(&head).ok()?;
     buf.consume(end);
     let (mut left, mut body) = (Left::of(framing), Vec::new());

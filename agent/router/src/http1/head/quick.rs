@@ -139,10 +139,10 @@ fn token(data: &[u8]) -> usize {
     loop {
         // eight at a time, where they are letters and dashes as nearly always
         at += while_eights(&data[at..], |x| {
-            let low = (x | 0x20 * ONES) & !HIGH;
+            let low = (x | (0x20 * ONES)) & !HIGH;
             let letters = (low + (0x80 - 0x61) * ONES) & !(low + (0x80 - 0x7b) * ONES) & !x;
             let dash = x ^ (0x2d * ONES);
-            let no_dash = ((dash & !HIGH) + 0x7f * ONES) | dash;
+            let no_dash = ((dash & !HIGH) + (0x7f * ONES)) | dash;
             !letters & no_dash
         });
         match data.get(at) {
