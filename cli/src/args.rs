@@ -2,8 +2,8 @@
 
 use crate::commands::{
     apps, auth, authorizations, builds, certs, checks, completions, config, credentials, domains,
-    hokku_toml, isolation, keys, limits, logs, maintenance, open, ps, ps_copy, ps_exec, ps_why, releases, remotes,
-    routing, run, status,
+    hokku_toml, isolation, keys, limits, logs, maintenance, open, ps, ps_copy, ps_exec, ps_why,
+    releases, remotes, routing, run, status,
 };
 use crate::context::Where;
 use clap::{CommandFactory, Parser, Subcommand};

@@ -89,7 +89,8 @@ pub fn order(
                     _ => {}
                 },
                 Some(Ok(Message::Close(_)) | Err(_)) | None => {
-                    let text = format!("The connection to {dyno} was closed before the command ran.");
+                    let text =
+                        format!("The connection to {dyno} was closed before the command ran.");
                     return Err(Fail::new(text));
                 }
                 Some(Ok(_)) => {}

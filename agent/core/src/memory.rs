@@ -33,7 +33,10 @@ pub fn in_flight(count: usize, requests: &[Passing]) -> String {
         0 => String::new(),
         n => format!(", and {n} more"),
     };
-    format!("Memory quota exceeded with {what} in flight: {}{more}", shown.join(", "))
+    format!(
+        "Memory quota exceeded with {what} in flight: {}{more}",
+        shown.join(", ")
+    )
 }
 
 /// The line at the hard limit.

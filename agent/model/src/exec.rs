@@ -73,15 +73,27 @@ mod tests {
     fn what_cant_be_run_is_told_in_words() {
         let of = |argv: &[&str], env: &[(&str, &str)]| {
             let argv = argv.iter().map(|s| (*s).to_owned()).collect();
-            let env = env.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-            ExecOrder { argv, env, ..ExecOrder::default() }.fault()
+            let env = env
+                .iter()
+                .map(|(k, v)| ((*k).into(), (*v).into()))
+                .collect();
+            ExecOrder {
+                argv,
+                env,
+                ..ExecOrder::default()
+            }
+            .fault()
         };
         assert_eq!(of(&["ls", ""], &[("TERM", "a=b")]), None);
         assert!(of(&[], &[]).unwrap().contains("names no program"));
         assert!(of(&[""], &[]).unwrap().contains("names no program"));
         assert!(of(&["a\0"], &[]).unwrap().contains("NUL"));
         for name in ["", "A=B", "A\0"] {
-            assert!(of(&["ls"], &[(name, "1")]).unwrap().contains("can't be set"));
+            assert!(
+                of(&["ls"], &[(name, "1")])
+                    .unwrap()
+                    .contains("can't be set")
+            );
         }
     }
 }

@@ -236,7 +236,11 @@ impl Flight {
     /// What it asks for, as somebody may see it who looks at the app: no query, and not without end.
     pub fn shown(&self, now: u64) -> Passing {
         let texts = self.texts.borrow();
-        let path = texts.get(1).split(|b| *b == b'?').next().unwrap_or_default();
+        let path = texts
+            .get(1)
+            .split(|b| *b == b'?')
+            .next()
+            .unwrap_or_default();
         let text = |b: &[u8]| String::from_utf8_lossy(&b[..b.len().min(SHOWN)]).into_owned();
         Passing {
             method: text(texts.get(0)),

@@ -338,9 +338,10 @@ impl Shim {
             }
             Sink::Log { .. } => (None, true),
         };
-        self.execs.poll(&mut self.clients, |id, stream, fd, events| {
-            add(Who::Exec(id, stream), fd, events);
-        });
+        self.execs
+            .poll(&mut self.clients, |id, stream, fd, events| {
+                add(Who::Exec(id, stream), fd, events);
+            });
         for c in &self.clients.all {
             let mut events = PollFlags::empty();
             let room = (room || attached != Some(c.id)) && self.execs.has_room(c.id);
@@ -375,9 +376,9 @@ impl Shim {
             self.execs.due(),
             vanish,
         ]
-            .into_iter()
-            .flatten()
-            .min()
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn deadlines(&mut self) {
@@ -411,7 +412,10 @@ impl Shim {
         match self.state {
             State::Waiting if deadly => self.end(Exit::Signal(n)),
             State::Waiting => {}
-            _ if (1..=64).contains(&n) => self.inside.signal(n),
+            _ if (1..=64).contains(&n) => {
+                self.execs.dyno_is_told(n, &mut self.clients);
+                self.inside.signal(n);
+            }
             _ => {}
         }
     }
@@ -529,7 +533,9 @@ impl Shim {
     fn exec(&mut self, id: u64) {
         let started = match self.state {
             State::Running => self.execs.start(id, &self.walls),
-            State::Waiting => Err("The dyno has not begun: it waits for its client.".to_owned().into()),
+            State::Waiting => Err("The dyno has not begun: it waits for its client."
+                .to_owned()
+                .into()),
             State::Ending { .. } => Err("The dyno is ending.".to_owned().into()),
         };
         let Some(c) = self.clients.get(id) else {

@@ -12,7 +12,10 @@ use support::{Bench, Conn, Dyno, alive, processes, until, ways};
 
 /// A dyno that waits, and says so.
 fn at_rest(way: support::Way) -> (Bench, Dyno) {
-    let mut b = Bench::new(way, "echo $$ > pid; trap 'exit 0' TERM; echo ready; while :; do sleep 1000 & wait; done");
+    let mut b = Bench::new(
+        way,
+        "echo $$ > pid; trap 'exit 0' TERM; echo ready; while :; do sleep 1000 & wait; done",
+    );
     b.spec.env.push(("CONFIG".into(), "a secret".into()));
     b.spec.limits.nofile = Some(512);
     let d = b.start().unwrap();
@@ -73,8 +76,14 @@ fn a_command_is_behind_the_same_walls_as_the_dyno() {
         let mut as_exec = inside.trim_end().to_owned();
         for text in [&mut as_dyno, &mut as_exec] {
             // other namespaces, another folder: but namespaces of its own, both times
-            assert!(text.contains("a secret") && text.contains("NoNewPrivs:\t1"), "{text}");
-            let kept: Vec<&str> = text.lines().filter(|l| !l.contains(":[") && !l.contains("/dyno")).collect();
+            assert!(
+                text.contains("a secret") && text.contains("NoNewPrivs:\t1"),
+                "{text}"
+            );
+            let kept: Vec<&str> = text
+                .lines()
+                .filter(|l| !l.contains(":[") && !l.contains("/dyno"))
+                .collect();
             *text = kept.join("\n");
         }
         assert_eq!(as_exec, as_dyno, "{way:?}");
@@ -91,11 +100,24 @@ fn a_command_is_behind_the_same_walls_as_the_dyno() {
 fn it_sees_the_dyno_and_may_signal_it() {
     for way in ways() {
         let (_b, d) = at_rest(way);
-        let (out, err, exit) = exec(&d, &order("cat hello; kill -TERM $(cat pid); sleep 20")).finish();
-        assert!(out.starts_with(b"from the slug"), "{way:?} {}", String::from_utf8_lossy(&err));
+        let (out, err, exit) =
+            exec(&d, &order("cat hello; kill -TERM $(cat pid); sleep 20")).finish();
+        assert!(
+            out.starts_with(b"from the slug"),
+            "{way:?} {}",
+            String::from_utf8_lossy(&err)
+        );
         // the dyno ended, and so it did
-        assert_eq!(exit, Exit::Signal(9), "{way:?} {}", String::from_utf8_lossy(&err));
-        assert_eq!(String::from_utf8_lossy(&err), "hokku: the dyno ends, and this command with it.\n");
+        assert_eq!(
+            exit,
+            Exit::Signal(9),
+            "{way:?} {}",
+            String::from_utf8_lossy(&err)
+        );
+        assert_eq!(
+            String::from_utf8_lossy(&err),
+            "hokku: the dyno ends, and this command with it.\n"
+        );
         assert_eq!(d.exit(), Exit::Code(0), "{way:?}");
     }
 }
@@ -122,7 +144,11 @@ fn bytes_pass_both_ways_unchanged_and_the_status_comes_back() {
         let (_, _, exit) = exec(&d, &order("kill -SEGV $$")).finish();
         assert_eq!(exit, Exit::Signal(11));
         let (out, _, exit) = exec(&d, &order("sleep 300 & echo left")).finish();
-        assert_eq!((&*out, exit), (&b"left\n"[..], Exit::Code(0)), "what holds the pipe open is not waited for");
+        assert_eq!(
+            (&*out, exit),
+            (&b"left\n"[..], Exit::Code(0)),
+            "what holds the pipe open is not waited for"
+        );
         assert!(!d.dir.join("exit.json").exists() && alive(d.pid));
     }
 }
@@ -131,12 +157,17 @@ fn bytes_pass_both_ways_unchanged_and_the_status_comes_back() {
 fn a_terminal_of_its_own_with_size_and_signals() {
     for way in ways() {
         let (_b, d) = at_rest(way);
-        let mut o = order("tty; stty size; trap 'stty size' WINCH; trap 'echo usr; exit 4' USR1; echo ready; while :; do read -t 0.05 x; done");
+        let mut o = order(
+            "tty; stty size; trap 'stty size' WINCH; trap 'echo usr; exit 4' USR1; echo ready; while :; do read -t 0.05 x; done",
+        );
         o.pty = Some((24, 80));
         o.env = vec![("TERM".into(), "xterm".into())];
         let mut c = exec(&d, &o);
         let seen = c.expect("ready");
-        assert!(seen.contains("/dev/pts/") && seen.contains("24 80\r\n"), "{way:?} {seen:?}");
+        assert!(
+            seen.contains("/dev/pts/") && seen.contains("24 80\r\n"),
+            "{way:?} {seen:?}"
+        );
         c.send(Frame::Resize(40, 132));
         c.expect("40 132");
         c.send(Frame::Signal(libc::SIGUSR1));
@@ -151,18 +182,29 @@ fn a_client_that_hangs_up_ends_its_command_and_nothing_else() {
     for (i, way) in ways().into_iter().enumerate() {
         let (_b, d) = at_rest(way);
         let mark = format!("53{}{i}", std::process::id());
-        let mut c = exec(&d, &order(&format!("trap 'echo bye > /tmp/bye; exit 0' HUP; echo on; sleep {mark}1 & wait")));
+        let mut c = exec(
+            &d,
+            &order(&format!(
+                "trap 'echo bye > /tmp/bye; exit 0' HUP; echo on; sleep {mark}1 & wait"
+            )),
+        );
         c.expect("on");
-        until("the command's child", || processes(&format!("{mark}1")).len() == 2);
+        until("the command's child", || {
+            !processes(&format!("sleep\0{mark}1")).is_empty()
+        });
         drop(c);
-        until("the end of its session", || processes(&format!("{mark}1")).is_empty());
+        until("the end of its session", || {
+            processes(&format!("{mark}1")).is_empty()
+        });
         // one that does not listen to SIGHUP is killed after its grace
         let mut o = order(&format!("trap '' HUP; echo on; sleep {mark}2"));
         o.grace_ms = 50;
         let mut c = exec(&d, &o);
         c.expect("on");
         drop(c);
-        until("its end by SIGKILL", || processes(&format!("{mark}2")).is_empty());
+        until("its end by SIGKILL", || {
+            processes(&format!("{mark}2")).is_empty()
+        });
         let (out, _, _) = exec(&d, &order("echo still here")).finish();
         assert_eq!(out, b"still here\n", "{way:?}");
     }
@@ -198,7 +240,10 @@ fn no_more_than_eight_and_what_cant_be_run_is_told() {
         let part = Frame::Order(vec![b' '; 60_000]).encode();
         let begun = Instant::now();
         while c.s.write_all(&part).is_ok() {
-            assert!(begun.elapsed().as_secs() < 20, "{way:?}: it takes everything");
+            assert!(
+                begun.elapsed().as_secs() < 20,
+                "{way:?}: it takes everything"
+            );
         }
     }
 }

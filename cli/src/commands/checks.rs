@@ -9,13 +9,11 @@ use reqwest::Method;
 
 /// Show what is checked of each process type, how it went last, and why a dyno is unhealthy
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Example:
+#[command(after_help = "Example:
   $ app checks
   $ app checks worker --json
 
-Checks are written in the app's app.json, below \"healthchecks\", as Dokku's."
-)]
+Checks are written in the app's app.json, below \"healthchecks\", as Dokku's.")]
 pub struct List {
     /// Only this process type
     #[arg(value_name = "TYPE")]
@@ -27,13 +25,11 @@ pub struct List {
 
 /// Make the checks of a process type's dynos now, and show how they went
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Example:
+#[command(after_help = "Example:
   $ app checks:run
   $ app checks:run worker --json
 
-Nothing follows from a check made by hand. The exit status is 1 when one fails."
-)]
+Nothing follows from a check made by hand. The exit status is 1 when one fails.")]
 pub struct Run {
     /// The process type
     #[arg(value_name = "TYPE", default_value = "web")]
@@ -83,7 +79,9 @@ impl Run {
             output::note(&format!("Nothing is checked of {}.", self.kind));
         } else {
             for d in &made.dynos {
-                output::print(&dyno(&d.name, d.release, &d.state, &d.results, |_| String::new()));
+                output::print(&dyno(&d.name, d.release, &d.state, &d.results, |_| {
+                    String::new()
+                }));
             }
         }
         Ok(i32::from(failed > 0))
@@ -150,7 +148,10 @@ fn dyno(
             word => word,
         };
         let title = format!("{} {:?}", r.purpose, r.check);
-        text.push_str(&format!("    {}: {word}{times}{took}{at}\n", output::clean(&title)));
+        text.push_str(&format!(
+            "    {}: {word}{times}{took}{at}\n",
+            output::clean(&title)
+        ));
         if !r.text.is_empty() {
             text.push_str(&format!("      {}\n", output::clean(&r.text)));
         }

@@ -16,15 +16,13 @@ const PACK: &str = r#"p=$(realpath -e -- "$1") && cd / && if [ -d "$p" ]; then c
 
 /// Copy a file or folder out of a dyno
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Example:
+#[command(after_help = "Example:
   $ app ps:copy web.1:/app/log/gc.log
   $ app ps:copy web.1:/tmp/heap.hprof heap.hprof
   $ app ps:copy worker.1:uploads ./saved           a folder, with all that is in it
   $ app ps:copy web.1:report.csv - | head          to standard output
 
-A path that does not begin with / is below /app. What is at the destination already is not overwritten."
-)]
+A path that does not begin with / is below /app. What is at the destination already is not overwritten.")]
 pub struct Copy {
     /// What to copy: [DYNO:]PATH; the dyno is web.1 unless it is said
     #[arg(value_name = "[DYNO:]PATH")]
@@ -46,7 +44,9 @@ impl Copy {
         let (named, path) = split(&self.source);
         let dyno = ps_exec::dyno(self.dyno.or(named))?;
         if path.is_empty() {
-            return Err(Fail::usage("Say which file, such as: app ps:copy web.1:/app/log.txt"));
+            return Err(Fail::usage(
+                "Say which file, such as: app ps:copy web.1:/app/log.txt",
+            ));
         }
         let to = self.to.or(self.output).unwrap_or_else(|| ".".into());
         let (app, client) = cx.app()?;
@@ -57,7 +57,9 @@ impl Copy {
             return ended(status, &dyno, &path);
         }
         let target = target(&to, &path)?;
-        let argv = ["bash", "-c", PACK, "copy", &path].map(String::from).to_vec();
+        let argv = ["bash", "-c", PACK, "copy", &path]
+            .map(String::from)
+            .to_vec();
         let session = ps_exec::start(client, &app, &dyno, bare(argv))?;
         let place = target.clone();
         let (status, unpacked) =
@@ -115,7 +117,9 @@ fn target(to: &str, path: &str) -> Result<PathBuf> {
     let target = if to.is_dir() {
         let name = Path::new(path).file_name();
         to.join(name.ok_or_else(|| {
-            Fail::usage(format!("{path:?} has no name of its own: say how the copy is to be called."))
+            Fail::usage(format!(
+                "{path:?} has no name of its own: say how the copy is to be called."
+            ))
         })?)
     } else {
         to.to_owned()
@@ -168,12 +172,25 @@ mod tests {
     fn destinations() {
         let dir = tempfile::tempdir().unwrap();
         let here = dir.path().to_str().unwrap();
-        assert_eq!(target(here, "/app/a/log.txt").unwrap(), dir.path().join("log.txt"));
+        assert_eq!(
+            target(here, "/app/a/log.txt").unwrap(),
+            dir.path().join("log.txt")
+        );
         let name = format!("{here}/new");
         assert_eq!(target(&name, "/app/x").unwrap(), dir.path().join("new"));
         std::fs::write(&name, "mine").unwrap();
-        assert!(target(&name, "/app/x").unwrap_err().text.contains("is left as it is"));
-        assert!(target(here, "/app/new").unwrap_err().text.contains("is left as it is"));
+        assert!(
+            target(&name, "/app/x")
+                .unwrap_err()
+                .text
+                .contains("is left as it is")
+        );
+        assert!(
+            target(here, "/app/new")
+                .unwrap_err()
+                .text
+                .contains("is left as it is")
+        );
         assert!(target(here, "/").is_err());
     }
 
@@ -197,7 +214,8 @@ mod tests {
         let mut head = tar::Header::new_gnu();
         head.set_size(3);
         head.set_mode(0o644);
-        pack.append_data(&mut head, "./in/deep", &b"yes"[..]).unwrap();
+        pack.append_data(&mut head, "./in/deep", &b"yes"[..])
+            .unwrap();
         let bytes = pack.into_inner().unwrap();
         let target = dir.path().join("sub/copy");
         std::fs::create_dir(dir.path().join("sub")).unwrap();

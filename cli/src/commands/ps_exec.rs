@@ -73,7 +73,11 @@ pub fn dyno(named: Option<String>) -> Result<String> {
 /// Opens the connection and has the command run.
 pub fn start(client: &Client, app: &str, dyno: &str, order: ExecRequest) -> Result<Session> {
     let paint = Paint::stderr();
-    let label = format!("Connecting to {} on {}", output::clean(dyno), paint.app(app));
+    let label = format!(
+        "Connecting to {} on {}",
+        output::clean(dyno),
+        paint.app(app)
+    );
     let progress = Progress::start_for_people(label);
     let address = format!("/hokku/apps/{app}/dynos/{dyno}/exec");
     let mut session = attach::connect(client, &address)?;
@@ -87,7 +91,9 @@ fn request(tail: Vec<OsString>, tty: bool) -> Result<ExecRequest> {
     let (command, argv) = match words.as_slice() {
         [] => (SHELL.into(), None),
         [line] if line.trim().is_empty() => {
-            return Err(Fail::usage("Say what to run, such as: app ps:exec web.1 -- ls"));
+            return Err(Fail::usage(
+                "Say what to run, such as: app ps:exec web.1 -- ls",
+            ));
         }
         [line] => (line.clone(), None),
         _ => (String::new(), Some(words)),
@@ -118,7 +124,10 @@ mod tests {
         let of = |words: &[&str]| request(words.iter().map(OsString::from).collect(), false);
         assert_eq!(of(&[]).unwrap().command, "bash");
         let line = of(&["ls | wc"]).unwrap();
-        assert_eq!((line.command.as_str(), line.argv, line.tty), ("ls | wc", None, None));
+        assert_eq!(
+            (line.command.as_str(), line.argv, line.tty),
+            ("ls | wc", None, None)
+        );
         assert_eq!(of(&["ls", "a b"]).unwrap().argv.unwrap(), ["ls", "a b"]);
         assert!(of(&[" "]).unwrap_err().text.contains("app ps:exec"));
         assert_eq!(dyno(None).unwrap(), "web.1");

@@ -21,30 +21,56 @@ fn sees_what_the_dyno_sees(host: &Host) {
     repo.write(".profile.d/tool.sh", "export TOOL=of-the-slug\n");
     repo.version("two");
     repo.push().ok();
-    host.app(&["config:set", "SECRET=it's $HOME", "-a", "shop"]).ok();
+    host.app(&["config:set", "SECRET=it's $HOME", "-a", "shop"])
+        .ok();
     host.must_serve("shop", "two");
     let shown = "echo \"$SECRET|$TOOL|$DYNO|$PORT|$HOME|$PWD\"; id -u; hostname; cat version";
     let o = exec(host, "web.1", &[shown]).ok();
     let about = host.about("shop");
     let port = about["port"].as_str().expect("it has one");
     let lines: Vec<String> = o.out().lines().map(String::from).collect();
-    assert_eq!(lines[0], format!("it's $HOME|of-the-slug|web.1|{port}|/app|/app"), "{o}");
+    assert_eq!(
+        lines[0],
+        format!("it's $HOME|of-the-slug|web.1|{port}|/app|/app"),
+        "{o}"
+    );
     assert_eq!(lines[1], about["uid"].to_string(), "{o}");
-    assert_eq!((lines[2].as_str(), lines[3].trim()), ("web.1", "two"), "{o}");
+    assert_eq!(
+        (lines[2].as_str(), lines[3].trim()),
+        ("web.1", "two"),
+        "{o}"
+    );
 
     // the same file system and processes: not those of another dyno of the app
     let to: SocketAddr = format!("127.0.0.1:{port}").parse().expect("a port");
     let mut c = Connection::open(to).expect("the dyno listens");
-    c.send("POST", "shop.localhost", "/write/tmp/note", &[], b"from the app")
-        .expect("it takes it");
+    c.send(
+        "POST",
+        "shop.localhost",
+        "/write/tmp/note",
+        &[],
+        b"from the app",
+    )
+    .expect("it takes it");
     c.receive("POST").expect("it answers");
-    exec(host, "web.1", &["cat", "/tmp/note"]).ok().says("from the app");
+    exec(host, "web.1", &["cat", "/tmp/note"])
+        .ok()
+        .says("from the app");
     exec(host, "web.1", &["echo left > /tmp/answer"]).ok();
     assert_eq!(host.get("shop", "/read/tmp/answer").text(), "left\n");
     let seen = exec(host, "web.1", &["cat /proc/[0-9]*/cmdline | tr '\\0' ' '"]).ok();
     assert!(seen.out().contains("probe"), "{seen}");
 
-    let words = ["./probe", "argv", "two words", "", "$HOME", "it's", "*", "ż"];
+    let words = [
+        "./probe",
+        "argv",
+        "two words",
+        "",
+        "$HOME",
+        "it's",
+        "*",
+        "ż",
+    ];
     let o = exec(host, "web.1", &words).ok();
     let hex = |w: &&str| w.bytes().map(|b| format!("{b:02x}")).collect::<String>();
     let wanted: Vec<String> = words[2..].iter().map(hex).collect();
@@ -53,7 +79,10 @@ fn sees_what_the_dyno_sees(host: &Host) {
         let o = exec(host, "web.1", &["./probe", "exit", &status.to_string()]);
         assert_eq!(o.status, status, "{o}");
     }
-    assert_eq!(exec(host, "web.1", &["./probe", "kill-me", "9"]).status, 137);
+    assert_eq!(
+        exec(host, "web.1", &["./probe", "kill-me", "9"]).status,
+        137
+    );
     assert_eq!(exec(host, "web.1", &["no-such-program"]).status, 127);
     host.must_serve("shop", "two");
 }
@@ -100,17 +129,27 @@ fn bytes_go_in_and_come_out_unchanged_and_files_are_copied() {
     assert!(fs::read(at("data")).expect("it was copied") == input);
     copy("web.1:/tmp/all", &at("folder")).ok();
     assert!(fs::read(at("folder/deep/data")).expect("it was copied") == input);
-    assert_eq!(fs::read(at("folder/link")).expect("it was copied"), b"small\n");
+    assert_eq!(
+        fs::read(at("folder/link")).expect("it was copied"),
+        b"small\n"
+    );
     let mode = fs::metadata(at("folder/small")).expect("it was copied");
     assert_eq!(mode.permissions().mode() & 0o700, 0o700);
     assert!(copy("web.1:/tmp/all/deep/data", "-").ok().stdout == input);
     // below /app unless it begins with /
     copy("version", &at("version")).ok();
-    assert_eq!(fs::read_to_string(at("version")).expect("it was copied").trim(), "one");
+    assert_eq!(
+        fs::read_to_string(at("version"))
+            .expect("it was copied")
+            .trim(),
+        "one"
+    );
     // into a folder that is there, and not over what is in it
     copy("web.1:/tmp/all", &at("folder")).ok();
     assert!(fs::read(at("folder/all/deep/data")).expect("it was copied") == input);
-    copy("web.1:/tmp/all", &at("folder")).fails().says("is there already");
+    copy("web.1:/tmp/all", &at("folder"))
+        .fails()
+        .says("is there already");
     let none = copy("web.1:/nowhere", &at("none")).fails();
     none.says("No such file").says("can't be copied from web.1");
     assert!(!here.join("none").exists());
@@ -135,12 +174,22 @@ fn a_terminal_has_its_size_and_hangs_up() {
     t.type_in(format!("sleep {mark}1\r").as_bytes());
     eventually("it sleeps", 20, || runs(&format!("{mark}1")).then_some(()));
     t.type_in(b"\x03");
-    eventually("it was interrupted", 20, || (!runs(&format!("{mark}1"))).then_some(()));
+    eventually("it was interrupted", 20, || {
+        (!runs(&format!("{mark}1"))).then_some(())
+    });
     t.type_in(b"exit 7\r");
     assert_eq!(t.ends(), 7);
 
     let mut c = host.command("app");
-    c.args(["ps:exec", "web.1", "-a", "shop", "--", "sleep", &format!("{mark}2")]);
+    c.args([
+        "ps:exec",
+        "web.1",
+        "-a",
+        "shop",
+        "--",
+        "sleep",
+        &format!("{mark}2"),
+    ]);
     let mut child = c.spawn().expect("it starts");
     eventually("it sleeps", 20, || {
         runs(&format!("sleep\0{mark}2")).then_some(())
@@ -166,7 +215,7 @@ fn it_ends_with_its_dyno_and_a_new_agent_goes_on() {
     t.wait_for("is-on");
     let before = host.dynos("shop");
     host.app(&["ps:restart", "web.1", "-a", "shop"]).ok();
-    t.wait_for("the dyno ends, and this command with it");
+    t.wait_for("the dyno is told to end (signal 15)");
     assert!(t.ends() > 128);
     eventually("a new dyno", 20, || {
         let now = host.dynos("shop");
@@ -178,10 +227,14 @@ fn it_ends_with_its_dyno_and_a_new_agent_goes_on() {
     let mark = format!("87{}", host.api().port());
     let mut t = start(&format!("echo is-on; exec sleep {mark}"));
     t.wait_for("is-on");
-    eventually("it sleeps", 20, || runs(&format!("sleep\0{mark}")).then_some(()));
+    eventually("it sleeps", 20, || {
+        runs(&format!("sleep\0{mark}")).then_some(())
+    });
     host.kill_agent();
     assert_ne!(t.ends(), 0);
-    eventually("the command got SIGHUP", 20, || (!runs(&format!("sleep\0{mark}"))).then_some(()));
+    eventually("the command got SIGHUP", 20, || {
+        (!runs(&format!("sleep\0{mark}"))).then_some(())
+    });
     host.start_agent();
     exec(&host, "web.1", &["echo", "again"]).ok().says("again");
     assert_eq!(host.dynos("shop"), before, "the dyno was touched");
@@ -191,7 +244,9 @@ fn it_ends_with_its_dyno_and_a_new_agent_goes_on() {
 fn what_cant_be_done_is_said() {
     let host = Host::start();
     let repo = host.deploy("shop");
-    exec(&host, "web.7", &["ls"]).fails().says("Couldn't find the dyno");
+    exec(&host, "web.7", &["ls"])
+        .fails()
+        .says("Couldn't find the dyno");
     host.app(&["ps:exec", "-d", "web", "-a", "shop", "--", "ls"])
         .fails()
         .says("no name of a dyno");

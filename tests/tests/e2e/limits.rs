@@ -55,7 +55,15 @@ fn a_dyno_above_its_soft_limit_is_replaced_once_and_no_request_fails() {
     });
     let repo = host.deploy("shop");
     let before = host.dynos("shop");
-    let set = ["limits:set", "web", "--memory", "1G", "--memory-soft", "60M", "--memory-restart"];
+    let set = [
+        "limits:set",
+        "web",
+        "--memory",
+        "1G",
+        "--memory-soft",
+        "60M",
+        "--memory-restart",
+    ];
     repo.app(&set).ok();
     let limited = eventually("a dyno with limits takes over", 30, || {
         let now = host.dynos("shop");
@@ -82,12 +90,19 @@ fn a_dyno_above_its_soft_limit_is_replaced_once_and_no_request_fails() {
     });
     let report = load.finish();
     assert_eq!(report.failures, Vec::<String>::new());
-    println!("{} requests, none failed, slowest {:?}", report.good, report.slowest);
+    println!(
+        "{} requests, none failed, slowest {:?}",
+        report.good, report.slowest
+    );
     // The new one is below the limit and stays.
     assert_eq!(host.get("shop", "/alloc/1").text(), "allocated");
     assert_eq!(host.dynos("shop"), replaced);
     let log = host.app(&["logs", "-n", "1500", "-a", "shop"]).ok().out();
-    assert_eq!(log.matches("because memory-restart is set").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("because memory-restart is set").count(),
+        1,
+        "{log}"
+    );
 }
 
 #[test]

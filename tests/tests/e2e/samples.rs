@@ -89,8 +89,14 @@ fn django_is_checked_as_its_visitors_ask() {
     let host = Host::start();
     let repo = host.create("dj");
     repo.write_sample("django");
-    host.app(&["config:set", "ALLOWED_HOSTS=shop.example", "SECRET_KEY=x", "-a", "dj"])
-        .ok();
+    host.app(&[
+        "config:set",
+        "ALLOWED_HOSTS=shop.example",
+        "SECRET_KEY=x",
+        "-a",
+        "dj",
+    ])
+    .ok();
     repo.commit("First");
     repo.push()
         .fails()
@@ -99,19 +105,29 @@ fn django_is_checked_as_its_visitors_ask() {
         .says("Push rejected");
     // With its domain known here, that is the Host it is asked with: nothing has to be set in app.json.
     host.app(&["domains:add", "shop.example", "-a", "dj"]).ok();
-    repo.git(&["commit", "--quiet", "--allow-empty", "-m", "Again"]).ok();
+    repo.git(&["commit", "--quiet", "--allow-empty", "-m", "Again"])
+        .ok();
     repo.push().ok();
     let mut c = crate::support::http::Connection::open(host.router()).expect("the router listens");
-    let r = c.ask("GET", "shop.example", "/", &[], b"").expect("it answers");
+    let r = c
+        .ask("GET", "shop.example", "/", &[], b"")
+        .expect("it answers");
     assert_eq!(r.status, 301, "{}", r.text());
     assert_eq!(r.header("location"), Some("https://shop.example/"));
     host.app(&["checks:run", "-a", "dj"])
         .ok()
         .says("startup \"page\": passes in ");
     // The other way: the default name is allowed too.
-    host.app(&["domains:remove", "shop.example", "-a", "dj"]).ok();
-    host.app(&["config:set", "ALLOWED_HOSTS=dj.localhost", "-a", "dj"]).ok();
+    host.app(&["domains:remove", "shop.example", "-a", "dj"])
+        .ok();
+    host.app(&["config:set", "ALLOWED_HOSTS=dj.localhost", "-a", "dj"])
+        .ok();
     redeploy(&repo, "site_of_tests/urls.py");
     let r = host.get("dj", "/");
-    assert_eq!(r.header("location"), Some("https://dj.localhost/"), "{}", r.text());
+    assert_eq!(
+        r.header("location"),
+        Some("https://dj.localhost/"),
+        "{}",
+        r.text()
+    );
 }

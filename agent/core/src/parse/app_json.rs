@@ -281,7 +281,9 @@ impl Reader {
             }
             (Some(_), None) => self.fault(&format!("{at}.command"), "names no program"),
             (None, Some(url)) => {
-                let rest = ["http://", "https://"].iter().find_map(|s| url.strip_prefix(s));
+                let rest = ["http://", "https://"]
+                    .iter()
+                    .find_map(|s| url.strip_prefix(s));
                 let plain = url.bytes().all(|b| b.is_ascii_graphic());
                 match rest.filter(|r| !r.is_empty() && plain) {
                     Some(_) => Some(OnFailure::Url { url }),

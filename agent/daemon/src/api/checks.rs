@@ -10,13 +10,13 @@ use axum::{
     Json,
     extract::{Path, State},
 };
+use futures_util::future::join_all;
 use hokku_model::{
     ProcessType,
     app::App,
     checks::{CheckResult, CheckView, DynoChecks, TypeChecks},
     health::{Ask, Care, Check, OnFailure},
 };
-use futures_util::future::join_all;
 use std::collections::BTreeMap;
 
 pub(super) async fn list(
@@ -119,7 +119,9 @@ fn result(check: &Check, last: Option<&Last>) -> CheckResult {
         at: last.map(|l| time(l.at)),
         took_ms: last.map(|l| l.took.as_millis() as u64),
         failures: last.map_or(0, |l| l.failures),
-        text: last.and_then(|l| l.outcome.clone().err()).unwrap_or_default(),
+        text: last
+            .and_then(|l| l.outcome.clone().err())
+            .unwrap_or_default(),
     }
 }
 
@@ -171,9 +173,15 @@ fn view(check: &Check) -> CheckView {
 }
 
 fn what(check: &Check) -> String {
-    let port = check.port.map_or("$PORT".to_owned(), |p| format!("port {p}"));
+    let port = check
+        .port
+        .map_or("$PORT".to_owned(), |p| format!("port {p}"));
     match &check.ask {
-        Ask::Http { path, content, headers } => {
+        Ask::Http {
+            path,
+            content,
+            headers,
+        } => {
             let content = content.as_ref().map(|c| format!(", answered with {c:?}"));
             let host = headers.iter().find(|(n, _)| n.eq_ignore_ascii_case("host"));
             let host = host.map(|(_, v)| format!(" with Host: {v}"));

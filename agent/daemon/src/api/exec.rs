@@ -157,7 +157,10 @@ mod tests {
             ..ExecRequest::default()
         };
         assert_eq!(of(argv(&["ls", "a b"], true)).unwrap(), ["ls", "a b"]);
-        assert_eq!(of(argv(&["ls", "a b"], false)).unwrap()[4..], ["argv", "ls", "a b"]);
+        assert_eq!(
+            of(argv(&["ls", "a b"], false)).unwrap()[4..],
+            ["argv", "ls", "a b"]
+        );
         let line = ExecRequest {
             command: "ls | wc".into(),
             tty: Some((0, 60_000)),

@@ -124,7 +124,11 @@ impl Control {
             care: release.app_json.care_of(&name.kind),
             name,
         };
-        if wish.candidate.as_ref().is_some_and(|c| c.version == version) {
+        if wish
+            .candidate
+            .as_ref()
+            .is_some_and(|c| c.version == version)
+        {
             self.hands.candidates.started(app, version, record.id);
         }
         self.apply(&Event::Ordered {

@@ -47,7 +47,9 @@ impl Candidates {
                 said: VecDeque::new(),
             });
         }
-        let mine = all.iter_mut().find(|c| (c.app, c.version) == (app, version));
+        let mine = all
+            .iter_mut()
+            .find(|c| (c.app, c.version) == (app, version));
         if let Some(c) = mine.filter(|c| c.dynos.len() < DYNOS) {
             c.dynos.push(dyno);
         }

@@ -43,7 +43,10 @@ pub async fn run(
     };
     let mut output = Vec::new();
     let running = async {
-        let mut conn = owner.exec(dyno, &order).await.map_err(|e| format!("{e:#}"))?;
+        let mut conn = owner
+            .exec(dyno, &order)
+            .await
+            .map_err(|e| format!("{e:#}"))?;
         if !input.is_empty() {
             let _ = conn.tx.send(&Frame::Stdin(input)).await;
         }
@@ -70,10 +73,14 @@ pub async fn check(owner: &Supervisor, dyno: DynoId, argv: &[String], limit: Dur
     let shown = shell_words::join(argv);
     let ran = run(owner, dyno, argv.to_vec(), vec![], vec![], limit).await;
     match ran {
-        Ok(Ran { exit: Some(Exit::Code(0)), .. }) => Verdict::Passed,
-        Ok(Ran { exit: Some(exit), output }) => {
-            Verdict::Failed(format!("`{shown}` ended with {exit}.{}", said(&output)))
-        }
+        Ok(Ran {
+            exit: Some(Exit::Code(0)),
+            ..
+        }) => Verdict::Passed,
+        Ok(Ran {
+            exit: Some(exit),
+            output,
+        }) => Verdict::Failed(format!("`{shown}` ended with {exit}.{}", said(&output))),
         Ok(Ran { exit: None, output }) => Verdict::Failed(format!(
             "`{shown}` did not end within {} s and was killed.{}",
             limit.as_secs_f64(),
@@ -117,6 +124,9 @@ mod tests {
             " It said: line 15 / line 16 / line 17 / line 18 / line 19"
         );
         let long = said("ü".repeat(5000).as_bytes());
-        assert!(long.starts_with(" It said: …ü") && long.chars().count() < 620, "{long}");
+        assert!(
+            long.starts_with(" It said: …ü") && long.chars().count() < 620,
+            "{long}"
+        );
     }
 }

@@ -29,7 +29,18 @@ pub async fn carry_out(owner: &Supervisor, dyno: DynoId, probe: &Probe, check: &
             let header = "content-type: application/json";
             let seconds = limit.as_secs().max(1).to_string();
             let argv = [
-                "curl", "-fsS", "-o", "/dev/null", "--max-time", &seconds, "-H", header, "--data-binary", "@-", "--", url,
+                "curl",
+                "-fsS",
+                "-o",
+                "/dev/null",
+                "--max-time",
+                &seconds,
+                "-H",
+                header,
+                "--data-binary",
+                "@-",
+                "--",
+                url,
             ];
             let argv = argv.map(String::from).to_vec();
             (format!("POST {url}"), argv, told.to_string().into_bytes())
@@ -40,18 +51,26 @@ pub async fn carry_out(owner: &Supervisor, dyno: DynoId, probe: &Probe, check: &
         ("HOKKU_CHECK_TYPE", purpose),
         ("HOKKU_CHECK_ERROR", text),
     ];
-    let env = env.map(|(k, v)| (k.to_owned(), v.replace('\0', " "))).to_vec();
+    let env = env
+        .map(|(k, v)| (k.to_owned(), v.replace('\0', " ")))
+        .to_vec();
     let ran = command::run(owner, dyno, argv, env, input, limit).await;
     let went = match ran {
         Ok(ran) => {
             let how = match ran.exit {
                 Some(exit) => format!("ended with {exit}."),
-                None => format!("did not end within {} s and was killed.", limit.as_secs_f64()),
+                None => format!(
+                    "did not end within {} s and was killed.",
+                    limit.as_secs_f64()
+                ),
             };
             format!("{how}{}", command::said(&ran.output))
         }
         Err(why) => format!("can't be run: {why}"),
     };
-    let text = format!("onFailure of the {purpose} check {:?}: `{shown}` {went}", check.name);
+    let text = format!(
+        "onFailure of the {purpose} check {:?}: `{shown}` {went}",
+        check.name
+    );
     owner.report(Fact::Said { dyno, text }).await;
 }

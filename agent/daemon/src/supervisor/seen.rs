@@ -71,7 +71,10 @@ fn went(before: u32, took: Duration, verdict: &Verdict) -> Last {
     Last {
         at: Micros::now(),
         took,
-        failures: outcome.as_ref().err().map_or(0, |_| before.saturating_add(1)),
+        failures: outcome
+            .as_ref()
+            .err()
+            .map_or(0, |_| before.saturating_add(1)),
         outcome,
     }
 }
@@ -80,15 +83,24 @@ impl Supervisor {
     /// How each check of a dyno went last, in the order of its record.
     pub fn checked(&self, dyno: DynoId) -> Vec<Option<Last>> {
         let all = self.inner.seen.all();
-        all.get(&dyno).map(|(_, last)| last.clone()).unwrap_or_default()
+        all.get(&dyno)
+            .map(|(_, last)| last.clone())
+            .unwrap_or_default()
     }
 
     /// Makes each check of a dyno once; of one without checks, whether it takes a connection on its port. Nothing follows
     /// from it.
     pub async fn check_now(&self, record: &DynoRecord) -> Vec<Last> {
-        let known = self.inner.seen.all().get(&record.id).map(|(p, _)| p.clone());
+        let known = self
+            .inner
+            .seen
+            .all()
+            .get(&record.id)
+            .map(|(p, _)| p.clone());
         let mut probe = known.unwrap_or_else(|| Probe {
-            addr: record.port.map(|port| SocketAddr::from(([127, 0, 0, 1], port))),
+            addr: record
+                .port
+                .map(|port| SocketAddr::from(([127, 0, 0, 1], port))),
             up: true,
             checks: vec![],
             app: record.app_name.to_string(),

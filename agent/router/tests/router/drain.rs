@@ -52,7 +52,9 @@ async fn what_is_in_flight_is_shown_without_queries_the_longest_first() {
     let mut running = Vec::new();
     for n in 0..7 {
         let mut c = rig.client().await;
-        let head = format!("POST /report/{n}?secret=1 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n");
+        let head = format!(
+            "POST /report/{n}?secret=1 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n"
+        );
         c.send(&head).await;
         until("the dyno has it", || one.count() == n + 1).await;
         running.push(c);
@@ -70,7 +72,10 @@ async fn what_is_in_flight_is_shown_without_queries_the_longest_first() {
     let all: std::collections::BTreeSet<_> = requests.iter().map(|p| p.path.as_str()).collect();
     assert_eq!(all.len(), 5, "{requests:?}");
     for p in &requests {
-        assert!(p.method == "POST" && p.path.starts_with("/report/"), "{p:?}");
+        assert!(
+            p.method == "POST" && p.path.starts_with("/report/"),
+            "{p:?}"
+        );
         assert!(!p.path.contains('?'), "{p:?}");
     }
     assert!(requests.is_sorted_by_key(|p| std::cmp::Reverse(p.ms)));
