@@ -313,12 +313,11 @@ impl Execs {
                 return true;
             };
             let client = clients.get(e.client).filter(|_| e.there);
-            let reads = client.is_some_and(|c| {
+            client.is_some_and(|c| {
                 let over = c.unread() == 0 || since + STALLED <= now;
                 c.gone |= over;
                 !over
-            });
-            reads
+            })
         });
     }
 
