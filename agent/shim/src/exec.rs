@@ -38,7 +38,8 @@ const LINGER: Duration = Duration::from_millis(150);
 /// How long a client may take no byte of what is left after the command's end.
 const STALLED: Duration = Duration::from_secs(10);
 
-/// Said to who has a command in a dyno that ends.
+/// Said to who has a command in a dyno that is told to end, and that ends.
+const DYNO_IS_TOLD: &str = "hokku: the dyno is told to end";
 const DYNO_ENDS: &str = "hokku: the dyno ends, and this command with it.";
 
 /// One of a command's streams.
@@ -258,13 +259,22 @@ impl Execs {
         }
     }
 
+    /// All processes of the dyno get this signal: those of these commands too.
+    pub fn dyno_is_told(&self, signal: i32, clients: &mut Clients) {
+        self.say(&format!("{DYNO_IS_TOLD} (signal {signal})."), clients);
+    }
+
     /// The dyno ends, and all of them with it.
     pub fn dyno_ends(&self, clients: &mut Clients) {
+        self.say(DYNO_ENDS, clients);
+    }
+
+    fn say(&self, text: &str, clients: &mut Clients) {
         for e in self.all.iter().filter(|e| e.ended.is_none() && !e.check) {
             if let Some(c) = clients.get(e.client) {
                 let terminal = e.input.terminal.is_some();
                 let end = if terminal { "\r\n" } else { "\n" };
-                c.give(format!("{DYNO_ENDS}{end}").as_bytes(), !terminal);
+                c.give(format!("{text}{end}").as_bytes(), !terminal);
             }
         }
     }
@@ -303,12 +313,11 @@ impl Execs {
                 return true;
             };
             let client = clients.get(e.client).filter(|_| e.there);
-            let reads = client.is_some_and(|c| {
+            client.is_some_and(|c| {
                 let over = c.unread() == 0 || since + STALLED <= now;
                 c.gone |= over;
                 !over
-            });
-            reads
+            })
         });
     }
 

@@ -424,7 +424,10 @@ impl Shim {
         match self.state {
             State::Waiting if deadly => self.end(Exit::Signal(n)),
             State::Waiting => {}
-            _ if (1..=64).contains(&n) => self.inside.signal(n),
+            _ if (1..=64).contains(&n) => {
+                self.execs.dyno_is_told(n, &mut self.clients);
+                self.inside.signal(n);
+            }
             _ => {}
         }
     }

@@ -215,7 +215,7 @@ fn it_ends_with_its_dyno_and_a_new_agent_goes_on() {
     t.wait_for("is-on");
     let before = host.dynos("shop");
     host.app(&["ps:restart", "web.1", "-a", "shop"]).ok();
-    t.wait_for("the dyno ends, and this command with it");
+    t.wait_for("the dyno is told to end (signal 15)");
     assert!(t.ends() > 128);
     eventually("a new dyno", 20, || {
         let now = host.dynos("shop");

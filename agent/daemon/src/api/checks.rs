@@ -5,7 +5,7 @@ use super::{
     fault::{Fault, Result},
     view::time,
 };
-use crate::{control::DynoView, supervisor::Last};
+use crate::control::{DynoView, Last};
 use axum::{
     Json,
     extract::{Path, State},

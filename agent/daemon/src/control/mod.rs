@@ -24,6 +24,7 @@ mod source;
 mod sweep;
 mod view;
 
+pub use crate::supervisor::Last;
 pub use candidates::Candidates;
 pub use handle::{Command, DynoView, Handle, OneoffOrder, Order, PushMessage, PushOrder};
 pub use phase::{Sight, watch};

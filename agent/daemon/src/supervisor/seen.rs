@@ -31,12 +31,14 @@ pub struct Last {
     pub outcome: Result<(), String>,
 }
 
+type Known = HashMap<DynoId, (Probe, Vec<Option<Last>>)>;
+
 /// The probe of each dyno, with how its checks went.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<HashMap<DynoId, (Probe, Vec<Option<Last>>)>>);
+pub(super) struct Seen(Mutex<Known>);
 
 impl Seen {
-    fn all(&self) -> MutexGuard<'_, HashMap<DynoId, (Probe, Vec<Option<Last>>)>> {
+    fn all(&self) -> MutexGuard<'_, Known> {
         // nothing that could panic runs under this lock
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
