@@ -124,8 +124,8 @@ impl Ops {
                 let Some(version) = version else {
                     return Ok(None);
                 };
-                let release = release::entry(tx, app.id, version)?.body;
-                let Some(slug) = release.slug else {
+                let release = self.made(tx, app.id, version)?;
+                let Some(slug) = release.slug.clone() else {
                     return Ok(Some(ReleaseWish {
                         version,
                         slug: None,

@@ -29,7 +29,7 @@ mod token;
 
 pub use build::BuildEnd;
 pub use cert::Given;
-pub use cron::{Claimed, CronClaimed, CronJob, CronState, Ended, Source};
+pub use cron::{Claimed, CronClaimed, CronJob, Ended, Source};
 pub use domain::Domain;
 pub use error::{OpsError, Result};
 pub use formation::{FormationLine, Restart};
@@ -82,6 +82,8 @@ struct Inner {
     /// What was derived from one generation of the store; made anew after the next commit.
     wishes: Mutex<Arc<hokku_core::desired::Desired>>,
     secrets: Mutex<Arc<token::Secrets>>,
+    /// Releases as they were made, which never changes; few, and forgotten all at once.
+    made: Mutex<release::Made>,
     /// authorized_keys is written by one at a time, from what the store says then.
     keys_file: tokio::sync::Mutex<()>,
 }
@@ -111,6 +113,7 @@ impl Ops {
                 keyring,
                 wishes: Mutex::default(),
                 secrets: Mutex::default(),
+                made: Mutex::default(),
                 keys_file: tokio::sync::Mutex::default(),
             }),
         })
