@@ -15,7 +15,7 @@ use hokku_model::{
     app::App,
     release::{Release, ReleaseStatus, Slug, SlugDigest},
 };
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError},
@@ -85,8 +85,8 @@ pub(super) fn entry(tx: &Tx, app: AppId, version: u32) -> Result<Entry<Release>>
 
 /// The sealed config vars of a release alone.
 pub(super) fn sealed(tx: &Tx, app: AppId, version: u32) -> Result<Option<Vec<u8>>> {
-    let entry = tx.entry::<IgnoredAny>(RELEASE, &app.to_string(), version)?;
-    Ok(entry.ok_or_else(|| missing(&format!("v{version}")))?.sealed)
+    let sealed = tx.sealed(RELEASE, &app.to_string(), version)?;
+    sealed.ok_or_else(|| missing(&format!("v{version}")))
 }
 
 /// Releases as they were made, by app and version.
