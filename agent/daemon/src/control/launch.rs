@@ -68,7 +68,7 @@ impl Launch {
     pub async fn order(self, hands: &Hands) -> anyhow::Result<StartOrder> {
         let record = self.record;
         let app = hands.ops.app(record.app).await?;
-        let release = hands.ops.release(record.app, record.version).await?;
+        let release = hands.ops.release_made(record.app, record.version).await?;
         let slug = release.slug.as_ref().context("the release has no slug")?;
         let tree = hands
             .slugs

@@ -90,8 +90,8 @@ impl Ops {
     }
 
     pub(super) fn config_of(&self, tx: &Tx, app: AppId, version: u32) -> Result<ConfigVars> {
-        let entry = release::entry(tx, app, version)?;
-        self.unseal(&place("config vars", app, version), entry.sealed)
+        let sealed = release::sealed(tx, app, version)?;
+        self.unseal(&place("config vars", app, version), sealed)
     }
 
     pub(super) fn seal<T: Serialize>(&self, place: &str, value: &T) -> Result<Vec<u8>> {

@@ -23,7 +23,7 @@ use hokku_model::{
         MOST_RETRIES, MOST_TIMEOUT, Mark, Open, Overlap, Run, Status, Trigger, Trouble,
     },
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One document per app.
@@ -85,17 +85,6 @@ pub struct CronJob {
     pub source: Source,
     /// What keeps it from running: `release`, `app` or `all`.
     pub paused_by: Option<&'static str>,
-}
-
-/// All that is under way.
-#[derive(Clone, Debug, Default)]
-pub struct CronState {
-    /// Up to where ticks are decided.
-    pub marks: BTreeMap<(AppId, EntryName), Mark>,
-    /// Runs that have not ended.
-    pub open: Vec<Open>,
-    /// Alerts that have not arrived.
-    pub alerts: Vec<Alert>,
 }
 
 /// What was decided of an entry's ticks, to be committed.
@@ -346,21 +335,37 @@ impl Ops {
         Ok(desired.apps.iter().flat_map(of).collect())
     }
 
-    /// What is under way in all apps.
+    /// What tells whether the apps' own entries and pauses have changed: documents and their generations.
     ///
     /// # Errors
     /// Only of the store.
-    pub async fn cron_state(&self) -> Result<CronState> {
+    pub async fn cron_seen(&self) -> Result<Vec<(String, i64)>> {
+        let docs = self.store().read(|tx| tx.list::<IgnoredAny>(CRON)).await?;
+        Ok(docs.into_iter().map(|d| (d.key, d.generation)).collect())
+    }
+
+    /// Up to where the ticks of each entry are decided.
+    ///
+    /// # Errors
+    /// Only of the store.
+    pub async fn cron_marks(&self) -> Result<BTreeMap<(AppId, EntryName), Mark>> {
+        let docs = self.store().read(|tx| tx.list::<Mark>(MARK)).await?;
+        let docs = docs.into_iter();
+        Ok(docs
+            .filter_map(|d| Some((parse_key(&d.key)?, d.body)))
+            .collect())
+    }
+
+    /// Runs that have not ended, and alerts that have not arrived.
+    ///
+    /// # Errors
+    /// Only of the store.
+    pub async fn cron_open(&self) -> Result<(Vec<Open>, Vec<Alert>)> {
         self.store()
             .read(|tx| {
-                let marks = tx.list::<Mark>(MARK)?.into_iter();
-                Ok::<_, OpsError>(CronState {
-                    marks: marks
-                        .filter_map(|d| Some((parse_key(&d.key)?, d.body)))
-                        .collect(),
-                    open: tx.list(OPEN)?.into_iter().map(|d| d.body).collect(),
-                    alerts: tx.list(ALERT)?.into_iter().map(|d| d.body).collect(),
-                })
+                let open = tx.list(OPEN)?.into_iter().map(|d| d.body).collect();
+                let alerts = tx.list(ALERT)?.into_iter().map(|d| d.body).collect();
+                Ok::<_, OpsError>((open, alerts))
             })
             .await
     }

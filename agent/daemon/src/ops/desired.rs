@@ -126,13 +126,13 @@ impl Ops {
                 let Some(version) = version else {
                     return Ok(None);
                 };
-                let release = release::entry(tx, app.id, version)?.body;
+                let release = self.made(tx, app.id, version)?;
                 // Only a candidate's is looked at.
                 let phase = match app.candidate == Some(version) {
                     true => phase::wish(tx, &release)?,
                     false => Default::default(),
                 };
-                let Some(slug) = release.slug else {
+                let Some(slug) = release.slug.clone() else {
                     return Ok(Some(ReleaseWish {
                         version,
                         slug: None,

@@ -32,7 +32,7 @@ mod token;
 
 pub use build::BuildEnd;
 pub use cert::Given;
-pub use cron::{Claimed, CronClaimed, CronJob, CronState, Ended, Source};
+pub use cron::{Claimed, CronClaimed, CronJob, Ended, Source};
 pub use domain::Domain;
 pub use error::{OpsError, Result};
 pub use formation::{FormationLine, Restart};
@@ -102,6 +102,8 @@ struct Inner {
     /// How often the settings have changed: what was derived from others is not kept.
     settings: AtomicU64,
     secrets: Mutex<Arc<token::Secrets>>,
+    /// Releases as they were made, which never changes; few, and forgotten all at once.
+    made: Mutex<release::Made>,
     /// authorized_keys is written by one at a time, from what the store says then.
     keys_file: tokio::sync::Mutex<()>,
 }
@@ -132,6 +134,7 @@ impl Ops {
                 wishes: Mutex::default(),
                 settings: AtomicU64::new(0),
                 secrets: Mutex::default(),
+                made: Mutex::default(),
                 keys_file: tokio::sync::Mutex::default(),
             }),
         })

@@ -16,7 +16,10 @@ use hokku_model::{
     release::{Release, ReleaseStatus, Slug, SlugDigest},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError},
+};
 
 const RELEASE: &str = "release";
 const END: &str = "release-end";
@@ -79,6 +82,18 @@ pub(super) fn entry(tx: &Tx, app: AppId, version: u32) -> Result<Entry<Release>>
     tx.entry(RELEASE, &app.to_string(), version)?
         .ok_or_else(|| missing(&format!("v{version}")))
 }
+
+/// The sealed config vars of a release alone.
+pub(super) fn sealed(tx: &Tx, app: AppId, version: u32) -> Result<Option<Vec<u8>>> {
+    let sealed = tx.sealed(RELEASE, &app.to_string(), version)?;
+    sealed.ok_or_else(|| missing(&format!("v{version}")))
+}
+
+/// Releases as they were made, by app and version.
+pub(super) type Made = BTreeMap<(AppId, u32), Arc<Release>>;
+
+/// So many of them are remembered.
+const MOST_MADE: usize = 64;
 
 /// A release as it stands.
 pub(super) fn load(tx: &Tx, app: AppId, version: u32) -> Result<Release> {
@@ -229,6 +244,44 @@ impl Ops {
             Some(e) => self.unseal(&place("config changes", app.id, version), e.sealed),
             None => Ok(ConfigPatch::new()),
         }
+    }
+
+    /// A release as it was made, read once: one may have a thousand cron entries, and each start of a dyno needs it. Not
+    /// from within a transaction that may make one.
+    pub(super) fn made(&self, tx: &Tx, app: AppId, version: u32) -> Result<Arc<Release>> {
+        let known = self
+            .inner
+            .made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(release) = known.get(&(app, version)) {
+            return Ok(release.clone());
+        }
+        drop(known);
+        let release = Arc::new(entry(tx, app, version)?.body);
+        let mut known = self
+            .inner
+            .made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_MADE {
+            known.clear();
+        }
+        known.insert((app, version), release.clone());
+        Ok(release)
+    }
+
+    /// A release as it was made, whatever became of it.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn release_made(&self, app: AppId, version: u32) -> Result<Arc<Release>> {
+        self.store()
+            .read(|tx| {
+                app::load(tx, app)?;
+                self.made(tx, app, version)
+            })
+            .await
     }
 
     /// All releases of an app, newest first.

@@ -225,6 +225,23 @@ impl<'a> Tx<'a> {
         .collect()
     }
 
+    /// What one entry hides, without reading what it says; `None`: there is no such entry.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub fn sealed(
+        &self,
+        kind: &str,
+        app: &str,
+        seq: u32,
+    ) -> Result<Option<Option<Vec<u8>>>, StoreError> {
+        self.first(
+            "SELECT sealed FROM history WHERE kind = $1 AND app = $2 AND seq = $3",
+            (kind, app, seq),
+            |r| r.get(0),
+        )
+    }
+
     /// The newest entries of a kind and app, at most so many, newest first, without what they hide.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ use hokku_core::{
         judge::judge,
         schedule::Schedule,
     },
+    desired::AppWish,
     event::Event,
 };
 use hokku_model::{
@@ -80,6 +81,13 @@ struct Live {
     stop_ordered: bool,
 }
 
+/// Tells whether entries may have changed, without reading them: a thousand entries take longer to read than a run.
+#[derive(Default, PartialEq)]
+struct Seen {
+    current: Vec<(AppId, Option<u32>)>,
+    own: Vec<(String, i64)>,
+}
+
 struct Cron {
     hands: Hands,
     to_loop: mpsc::Sender<Internal>,
@@ -94,6 +102,10 @@ struct Cron {
     not_before: Micros,
     /// The state in memory may not be the store's.
     stale: bool,
+    /// Nor may the marks; nobody else changes them.
+    marks_stale: bool,
+    /// What the entries were read from.
+    seen: Seen,
     swept: BTreeMap<AppId, Micros>,
 }
 
@@ -124,6 +136,8 @@ impl Control {
             sending: BTreeSet::new(),
             not_before: Micros(0),
             stale: true,
+            marks_stale: true,
+            seen: Seen::default(),
             swept: BTreeMap::new(),
         };
         tokio::spawn(cron.keep(notes, shutdown));
@@ -171,7 +185,7 @@ impl Cron {
                     Ok(at) => at,
                     Err(e) => {
                         tracing::error!("cron can't go on, trying again: {e:#}");
-                        self.stale = true;
+                        (self.stale, self.marks_stale) = (true, true);
                         self.not_before = Micros::now().plus(AGAIN);
                         Some(self.not_before)
                     }
@@ -180,7 +194,13 @@ impl Cron {
             let pause = wake_at.map_or(LOOK, |at| at.since(Micros::now()).min(LOOK));
             tokio::select! {
                 changed = shutdown.changed() => if changed.is_err() || *shutdown.borrow() { return },
-                Some(note) = notes.recv() => self.note(note).await,
+                Some(note) = notes.recv() => {
+                    self.note(note).await;
+                    // ends come in crowds, as ticks do
+                    while let Ok(note) = notes.try_recv() {
+                        self.note(note).await;
+                    }
+                }
                 Ok(()) = bell.changed() => {
                     bell.borrow_and_update();
                     self.stale = true;
@@ -217,24 +237,34 @@ impl Cron {
 
     /// Takes what the store says: entries, marks, open runs, alerts.
     async fn read(&mut self) -> anyhow::Result<()> {
-        let desired = self.hands.ops.desired().await?;
-        let jobs = self.hands.ops.cron_jobs(&desired).await?;
-        let state = self.hands.ops.cron_state().await?;
-        self.marks = state.marks;
-        let open: BTreeMap<_, _> = state.open.into_iter().map(|o| (o.dyno, o)).collect();
+        let ops = self.hands.ops.clone();
+        let desired = ops.desired().await?;
+        let (open, alerts) = ops.cron_open().await?;
+        let open: BTreeMap<_, _> = open.into_iter().map(|o| (o.dyno, o)).collect();
         let before = std::mem::replace(&mut self.open, open);
         for (dyno, old) in before {
             if !self.open.contains_key(&dyno) {
                 self.look_again(&(old.app, old.run.entry));
             }
         }
-        self.alerts = state
-            .alerts
-            .into_iter()
-            .map(|a| (a.id.clone(), a))
-            .collect();
+        self.alerts = alerts.into_iter().map(|a| (a.id.clone(), a)).collect();
+        let version = |w: &AppWish| w.current.as_ref().map(|r| r.version);
+        let seen = Seen {
+            current: desired
+                .apps
+                .iter()
+                .map(|(id, w)| (*id, version(w)))
+                .collect(),
+            own: ops.cron_seen().await?,
+        };
+        if self.marks_stale || seen != self.seen {
+            self.marks = ops.cron_marks().await?;
+            let jobs = ops.cron_jobs(&desired).await?;
+            self.put_in_force(jobs).await?;
+            (self.seen, self.marks_stale) = (seen, false);
+        }
         self.stale = false;
-        self.put_in_force(jobs).await
+        Ok(())
     }
 
     /// New entries, and those whose schedule is new, begin now; those that are gone lose their mark.
@@ -343,6 +373,9 @@ impl Cron {
         fault::point("cron-before-claim");
         let done = self.hands.ops.cron_claim(&all, self.jobs.len()).await?;
         fault::point("cron-after-claim");
+        // somebody else's marks: they are read again
+        let lost = done.marks.len() < all.len();
+        (self.stale, self.marks_stale) = (self.stale | lost, self.marks_stale | lost);
         for (key, mark) in done.marks {
             self.marks.insert(key, mark);
         }
@@ -530,8 +563,8 @@ impl Cron {
         if let Some(open) = self.open.get(&dyno) {
             return Ok(Some(open.clone()));
         }
-        let state = self.hands.ops.cron_state().await?;
-        Ok(state.open.into_iter().find(|o| o.dyno == dyno))
+        let (open, _) = self.hands.ops.cron_open().await?;
+        Ok(open.into_iter().find(|o| o.dyno == dyno))
     }
 
     /// Now and then, the oldest outputs go.

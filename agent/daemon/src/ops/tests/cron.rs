@@ -66,7 +66,7 @@ fn claimed(app: AppId, entry: &Entry, mark: &Mark, dyno: u128, what: What) -> Cl
 const RUN: What = What::Run(Trigger::Schedule);
 
 async fn open(ops: &Ops) -> Vec<Open> {
-    ops.cron_state().await.unwrap().open
+    ops.cron_open().await.unwrap().0
 }
 
 fn ended(open: &Open, status: Status, retry: Option<u64>, trouble: Option<Trouble>) -> Ended {
@@ -113,7 +113,7 @@ async fn a_tick_is_claimed_once_and_survives() {
     let second = claimed(
         app,
         &entry,
-        &place.ops.cron_state().await.unwrap().marks[&(app, name("tick"))],
+        &place.ops.cron_marks().await.unwrap()[&(app, name("tick"))],
         3,
         RUN,
     );
@@ -154,8 +154,8 @@ async fn an_end_is_written_once_with_its_retry_and_its_alert() {
     );
     let end = ended(&retry, Status::Failed, None, Some(Trouble::Failed));
     ops.cron_end(&end, 1).await.unwrap();
-    let state = ops.cron_state().await.unwrap();
-    assert_eq!((state.open.len(), state.alerts.len()), (0, 1));
+    let (left, alerts) = ops.cron_open().await.unwrap();
+    assert_eq!((left.len(), alerts.len()), (0, 1));
     let all = ops
         .cron_history(app, Some(&name("tick")), 10)
         .await
@@ -164,15 +164,13 @@ async fn an_end_is_written_once_with_its_retry_and_its_alert() {
     assert_eq!(numbers, [2, 1]);
     // the command of an alert is open in the same step in which the alert is done
     let command = Some(("page".to_owned(), Default::default()));
-    ops.cron_alert_done(&state.alerts[0], command.clone())
+    ops.cron_alert_done(&alerts[0], command.clone())
         .await
         .unwrap();
-    ops.cron_alert_done(&state.alerts[0], command)
-        .await
-        .unwrap();
-    let state = ops.cron_state().await.unwrap();
-    assert_eq!((state.open.len(), state.alerts.len()), (1, 0));
-    assert_eq!(state.open[0].run.trigger, Trigger::Alert);
+    ops.cron_alert_done(&alerts[0], command).await.unwrap();
+    let (left, alerts) = ops.cron_open().await.unwrap();
+    assert_eq!((left.len(), alerts.len()), (1, 0));
+    assert_eq!(left[0].run.trigger, Trigger::Alert);
 }
 
 #[tokio::test]
@@ -283,6 +281,6 @@ async fn numbers_go_on_when_an_entry_comes_back_and_old_lines_go() {
     let run = ops.cron_run(&me(), app, "tick").await.unwrap();
     assert_eq!(run.number, 31);
     ops.destroy_app(&me(), app).await.unwrap();
-    let state = ops.cron_state().await.unwrap();
-    assert_eq!((state.marks.len(), state.open.len()), (0, 0));
+    let (left, _) = ops.cron_open().await.unwrap();
+    assert_eq!((ops.cron_marks().await.unwrap().len(), left.len()), (0, 0));
 }
