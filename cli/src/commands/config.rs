@@ -166,7 +166,7 @@ fn change(
 ) -> Result<api::ConfigVars> {
     let paint = Paint::stderr();
     let names: Vec<String> = patch.keys().map(|k| paint.bold(k)).collect();
-    let progress = Progress::start(format!(
+    let mut progress = Progress::start(format!(
         "{doing} {} and restarting {}",
         names.join(", "),
         paint.app(app)
@@ -186,10 +186,12 @@ fn change(
         Some(mut release) => {
             // Somebody else's change that overtakes this one carries it along.
             let release = loop {
-                if release.status == "pending" {
-                    super::releases::follow_phase(client, &release)?;
-                }
                 let version = release.version;
+                if release.status == "pending" && release.release_command {
+                    progress.end_with(&paint.bold(&format!("v{version}")));
+                    super::releases::follow_phase(client, &release)?;
+                    progress = Progress::start(format!("Waiting until v{version} serves"));
+                }
                 match super::releases::settled(client, app, release) {
                     Ok(settled) => break settled,
                     Err(e) => {

@@ -360,9 +360,14 @@ fn how_many_run_at_once_is_limited() {
 }
 
 #[test]
-fn one_whose_agent_was_killed_can_be_attached_to_again() {
+fn one_whose_agent_was_killed_or_stopped_can_be_attached_to_again() {
     let host = Host::start();
     host.deploy("shop");
+    loses_its_agent(&host, Host::kill_agent);
+    loses_its_agent(&host, Host::stop_agent);
+}
+
+fn loses_its_agent(host: &Host, end: impl Fn(&Host)) {
     let mut c = host.command("app");
     let script = "echo begun $DYNO; read -r a; echo got $a; exit 5";
     c.args(["run", "-a", "shop", "--", "bash", "-c", script])
@@ -379,7 +384,7 @@ fn one_whose_agent_was_killed_can_be_attached_to_again() {
         .strip_prefix("begun ")
         .expect("its name")
         .to_owned();
-    host.kill_agent();
+    end(host);
     let out = child.wait_with_output().expect("our child");
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(said.contains(&format!("app run:attach {name}")), "{said}");

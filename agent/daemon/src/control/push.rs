@@ -176,7 +176,12 @@ async fn run(
     if !release.phase.is_empty() {
         talk.say(" !     Release command declared: this new release will not be available until the command succeeds.\n").await;
     }
-    let release = rollout(hands, talk, &app, &release).await;
+    let (release, passed) = rollout(hands, talk, &app, &release).await;
+    if let Some(passed) = passed {
+        let took = passed.duration_since(talk.mark);
+        talk.phases.push(("release".to_owned(), took));
+        talk.mark = passed;
+    }
     if release.status != ReleaseStatus::Succeeded {
         failed(hands, talk, &app, &release).await;
         return Err(Rejected::Said);
@@ -347,8 +352,13 @@ async fn phase(hands: &Hands, talk: &Talk, app: &App, release: &Release) {
     }
 }
 
-/// Waits for the end of the rollout, with a line every five seconds.
-async fn rollout(hands: &Hands, talk: &Talk, app: &App, release: &Release) -> Release {
+/// Waits for the end of the rollout, with a line every five seconds. The second part is when a release phase was over.
+async fn rollout(
+    hands: &Hands,
+    talk: &Talk,
+    app: &App,
+    release: &Release,
+) -> (Release, Option<Instant>) {
     let end = hands.ops.wait_release_end(app.id, release.version);
     tokio::pin!(end);
     let phase = phase(hands, talk, app, release);
@@ -363,9 +373,12 @@ async fn rollout(hands: &Hands, talk: &Talk, app: &App, release: &Release) -> Re
                 begun = Instant::now();
             }
             // what the commands wrote is told first
-            ended = &mut end, if passed || gone => return ended.unwrap_or_else(|e| Release {
-                status: ReleaseStatus::Failed, failure: e.to_string(), ..release.clone()
-            }),
+            ended = &mut end, if passed || gone => {
+                let ended = ended.unwrap_or_else(|e| Release {
+                    status: ReleaseStatus::Failed, failure: e.to_string(), ..release.clone()
+                });
+                return (ended, (!release.phase.is_empty()).then_some(begun));
+            }
             () = talk.to.closed(), if !gone => {
                 // Git's branch can't move any more, so the release shall not serve either. Too late if it is promoted.
                 gone = true;
