@@ -20,6 +20,8 @@ pub struct Site {
     pub redirects: BTreeMap<String, Redirect>,
     /// Requests that came by plain HTTP are sent to HTTPS.
     pub https_only: bool,
+    /// Requests for another host are sent to this one; `${NAME}` stands for a config var.
+    pub canonical_host: Option<String>,
     /// Globs of paths to more response headers.
     pub headers: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -69,7 +71,7 @@ pub fn plan(source: &Source) -> Result<(Site, Vec<String>), String> {
     {
         match key {
             "root" | "clean_urls" | "error_page" | "routes" | "redirects" | "https_only"
-            | "headers" => {}
+            | "canonical_host" | "headers" => {}
             "basic_auth" | "proxies" => {
                 return Err(format!(
                     "static.json uses {key:?}, which the built-in static server does not have.\n\n\
@@ -110,6 +112,16 @@ pub fn plan(source: &Source) -> Result<(Site, Vec<String>), String> {
             ));
         }
     }
+    if let Some(h) = &site.canonical_host {
+        let host = h
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-:${}".contains(&b));
+        if h.is_empty() || !host {
+            return Err(format!(
+                "canonical_host in static.json is {h:?}, which is no host name."
+            ));
+        }
+    }
     for (k, v) in site.headers.values().flatten() {
         let token = !k.is_empty()
             && k.bytes()
@@ -143,7 +155,7 @@ mod tests {
         );
         let (s, w) = p(&[(
             "static.json",
-            r#"{"root":"d","clean_urls":true,"error_page":"e.html","routes":{"/**":"index.html"},"redirects":{"/a":{"url":"/b"}},"canonical_host":"x"}"#,
+            r#"{"root":"d","clean_urls":true,"error_page":"e.html","routes":{"/**":"index.html"},"redirects":{"/a":{"url":"/b"}},"canonical_host":"x","unknown":1}"#,
         )])
         .unwrap();
         assert!(s.clean_urls && s.redirects["/a"].status == Some(301) && w.len() == 1);
@@ -154,6 +166,7 @@ mod tests {
             r#"{"basic_auth":true}"#,
             r#"{"proxies":{}}"#,
             r#"{"root":3}"#,
+            r#"{"canonical_host":"a/b"}"#,
             r#"{"redirects":{"/a":{"url":"/b\r\nX: y"}}}"#,
             r#"{"headers":{"/":{"A B":"c"}}}"#,
         ] {

@@ -252,7 +252,7 @@ fn an_app_names_its_buildpacks() {
     let json = format!(r#"{{"buildpacks":[{{"url":"{first}"}}]}}"#);
     let files = [files[0], files[1], ("app.json", json.as_str())];
     let (o, said) = w.build(&files, &[], &[]);
-    assert_eq!(o.buildpacks, [first.clone()], "{said}");
+    assert_eq!(o.buildpacks, std::slice::from_ref(&first), "{said}");
     // those of the app count, and that is said
     let (o, said) = w.build(&files, &["hokku/procfile"], &[]);
     assert!(

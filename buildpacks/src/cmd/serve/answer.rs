@@ -57,12 +57,22 @@ fn redirect(status: u16, to: &str) -> Answer {
     a
 }
 
+/// A host without its port.
+fn name(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
 /// What is served.
 pub struct Served {
     root: PathBuf,
     site: Site,
     /// Start of this process, for files whose own time says nothing.
     started: i64,
+    /// The one host that pages are shown for.
+    canonical: Option<String>,
     /// Hashes of contents by file, length and time.
     tags: Mutex<BTreeMap<Tag, String>>,
 }
@@ -81,6 +91,12 @@ impl Served {
         let root = root
             .canonicalize()
             .with_context(|| format!("the folder {} can't be served", root.display()))?;
+        let canonical = site.canonical_host.as_deref().and_then(|h| {
+            match h.strip_prefix("${").and_then(|h| h.strip_suffix('}')) {
+                Some(name) => std::env::var(name).ok().filter(|v| !v.is_empty()),
+                None => Some(h.to_owned()),
+            }
+        });
         let started = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_secs() as i64);
@@ -88,6 +104,7 @@ impl Served {
             root,
             site,
             started,
+            canonical,
             tags: Mutex::default(),
         })
     }
@@ -126,6 +143,17 @@ impl Served {
         } else {
             format!("?{query}")
         };
+        let asked = r.header("host").unwrap_or_default();
+        if let Some(host) = &self.canonical
+            && !asked.is_empty()
+            && !name(asked).eq_ignore_ascii_case(name(host))
+        {
+            let https = self.site.https_only
+                || r.header("x-forwarded-proto")
+                    .is_some_and(|p| p.eq_ignore_ascii_case("https"));
+            let scheme = if https { "https" } else { "http" };
+            return redirect(301, &format!("{scheme}://{host}{raw}{query}"));
+        }
         if self.site.https_only
             && r.header("x-forwarded-proto")
                 .is_some_and(|p| p.eq_ignore_ascii_case("http"))

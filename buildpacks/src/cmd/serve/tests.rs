@@ -258,3 +258,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn one_host_for_all() {
+    let (_d, s) = site(Site {
+        canonical_host: Some("www.example.org".into()),
+        ..Site::default()
+    });
+    let to = |headers: &[(&str, &str)]| {
+        let a = get(&s, "/a?b", headers);
+        (a.status == 301).then(|| header(&a, "Location"))
+    };
+    assert_eq!(
+        to(&[("host", "example.org"), ("x-forwarded-proto", "https")]).as_deref(),
+        Some("https://www.example.org/a?b")
+    );
+    assert_eq!(
+        to(&[("host", "old.example.org:8080")]).as_deref(),
+        Some("http://www.example.org/a?b")
+    );
+    assert_eq!(to(&[("host", "WWW.example.org:8080")]), None);
+    // checks of the platform name no host
+    assert_eq!(to(&[]), None);
+    let (_d, s) = site(Site {
+        canonical_host: Some("${NO_SUCH_VARIABLE_HERE}".into()),
+        ..Site::default()
+    });
+    assert_eq!(get(&s, "/", &[("host", "any.org")]).status, 200);
+}
