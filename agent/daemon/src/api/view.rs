@@ -7,7 +7,8 @@ use hokku_model::{
     AppId, ProcessType,
     api::{self, Ref, ReleaseRef, UserRef},
     app::App,
-    limits::Size,
+    dyno::DynoRecord,
+    limits::{SIZES, Size, TypeLimits},
     release::{Build, BuildStatus, Release, ReleaseStatus},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +57,19 @@ pub(super) fn constant(kind: &str, name: &str) -> Ref {
 fn size_of(app: &App, kind: &ProcessType) -> &'static str {
     let size = app.limits.get(kind).and_then(|l| l.size.as_deref());
     size.and_then(Size::named).map_or(SIZE, |s| s.shown)
+}
+
+/// A one-off may have been given another size than its type's.
+fn size_of_dyno(app: &App, dyno: &DynoRecord) -> &'static str {
+    let is = |s: &&Size| {
+        let of = TypeLimits {
+            size: Some(s.name.into()),
+            ..TypeLimits::default()
+        };
+        of.quota() == *dyno.quota
+    };
+    let own = SIZES.iter().find(is).filter(|_| dyno.oneoff);
+    own.map_or_else(|| size_of(app, &dyno.name.kind), |s| s.shown)
 }
 
 impl ApiState {
@@ -126,7 +140,7 @@ impl ApiState {
             id: d.record.id.to_string(),
             name: d.record.name.to_string(),
             release: releases.get(&d.record.version).cloned().unwrap_or_default(),
-            size: size_of(app, &d.record.name.kind).into(),
+            size: size_of_dyno(app, &d.record).into(),
             state: d.state.into(),
             r#type: d.record.name.kind.to_string(),
             updated_at: time(d.since),

@@ -329,6 +329,7 @@ impl Control {
                 if let Some(asker) = self.asked.remove(&dyno) {
                     let _ = asker.send(Err(error.clone()));
                 }
+                self.oneoff_failed(dyno);
                 Event::StartFailed { dyno, error }
             }
             Fact::Answering { dyno } => Event::Answering { dyno },
@@ -396,10 +397,11 @@ impl Control {
     fn internal(&mut self, internal: Internal) {
         match internal {
             Internal::Event(event) => {
-                if let Event::StartFailed { dyno, error } = &*event
-                    && let Some(asker) = self.asked.remove(dyno)
-                {
-                    let _ = asker.send(Err(error.clone()));
+                if let Event::StartFailed { dyno, error } = &*event {
+                    if let Some(asker) = self.asked.remove(dyno) {
+                        let _ = asker.send(Err(error.clone()));
+                    }
+                    self.oneoff_failed(*dyno);
                 }
                 self.apply(&event);
             }

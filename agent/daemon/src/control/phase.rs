@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hokku_core::event::Event;
 use hokku_model::{
     AppId, DynoId, Micros,
-    dyno::{DynoRecord, Purpose},
+    dyno::{DynoRecord, Exit, Purpose},
     phase::{Claim, Outcome},
     release::ReleaseStatus,
 };
@@ -15,6 +15,9 @@ use tokio::sync::mpsc;
 
 /// So often the output of a command is looked at while somebody watches.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// The status of a one-off that could not be started, as a shell gives it for a program that it can't.
+const NOT_STARTED: i32 = 126;
 
 /// How much later than the loop the shim ends a command that takes too long: when no agent is there to do it.
 const LATER: u64 = 60;
@@ -110,8 +113,16 @@ impl Control {
         self.apply(&Event::Forgotten { dyno });
     }
 
+    /// A one-off could not be started.
+    pub(super) fn oneoff_failed(&self, dyno: DynoId) {
+        let known = self.observed.dynos.get(&dyno);
+        if let Some(d) = known.filter(|d| d.record.oneoff) {
+            self.oneoff_ended(&d.record, Exit::Code(NOT_STARTED));
+        }
+    }
+
     /// A one-off of another kind ended: its end is written down where somebody asks for it, then its folder goes.
-    pub(super) fn oneoff_ended(&self, record: &DynoRecord, exit: hokku_model::dyno::Exit) {
+    pub(super) fn oneoff_ended(&self, record: &DynoRecord, exit: Exit) {
         let dyno = record.id;
         match record.purpose {
             // the plan says when

@@ -210,3 +210,25 @@ async fn the_newest_one_offs_that_ended_are_kept_and_all_that_run() {
     );
     assert_eq!(end(7).unwrap().1, Exit::Lost);
 }
+
+#[tokio::test]
+async fn nothing_is_run_in_a_release_whose_slug_is_gone() {
+    let place = Place::new();
+    let ops = &place.ops;
+    let app = ops.running("shop", &["web"]).await.id;
+    for content in ["second", "third", "fourth"] {
+        let v = ops.push(app, slug(content, &["web"])).await.version;
+        ops.promote(app, v).await.unwrap();
+    }
+    let first = ops.runnable_release(app, "v2").await.unwrap();
+    let digest = first.slug.unwrap().digest;
+    assert!(ops.mark_swept(app, &digest).await.unwrap());
+    let e = ops.runnable_release(app, "v2").await.unwrap_err();
+    assert!(
+        e.to_string().contains("v2 was deleted to save space"),
+        "{e}"
+    );
+    let e = ops.runnable_release(app, "v1").await.unwrap_err();
+    assert!(e.to_string().contains("v1 has no slug"), "{e}");
+    assert!(ops.runnable_release(app, "3").await.is_ok());
+}
