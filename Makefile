@@ -56,7 +56,7 @@ fuzz: ## Fuzz the router's parsers, each for SECONDS=600; ARGS names the targets
 lint: ## Check format, clippy, shell scripts and, where it is installed, cargo-deny
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/deps .ci/cargo-test .ci/demo-check packaging/demo tests/fuzz/run \
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/deps .ci/cargo-test .ci/demo-check packaging/demo tests/fuzz/run buildpacks/src/php/launch.sh \
 	  packaging/build-deb packaging/deb/{postinst,prerm,postrm} packaging/test/nspawn packaging/test/uml; \
 	else echo "shellcheck is not installed: scripts were not checked"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
