@@ -57,7 +57,7 @@ lint: ## Check format, clippy, shell scripts and, where it is installed, cargo-d
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck -x .ci/run .ci/deps .ci/cargo-test .ci/demo-check packaging/demo tests/fuzz/run \
-	  packaging/build-deb packaging/deb/{postinst,prerm,postrm} packaging/ami/{seal,provision,first-boot} packaging/test/{nspawn,ami,uml}; \
+	  packaging/build-deb packaging/deb/{postinst,prerm,postrm} packaging/ami/{seal,provision,first-boot} packaging/test/{nspawn,ami,uml} buildpacks/src/php/launch.sh; \
 	else echo "shellcheck is not installed: scripts were not checked"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: deny.toml was not checked"; fi

@@ -29,7 +29,7 @@ prefix=$(dirname "$here")
 php=$here/php
 fpm=$here/php-fpm
 app=${HOME:-$PWD}
-include= config= fpm_include= fpm_config= ini= port=${PORT:-} test= verbose=
+include="" config="" fpm_include="" fpm_config="" ini="" port=${PORT:-} test="" verbose=""
 logs=()
 while getopts ":C:c:F:f:i:l:p:tvh" o; do
   case $o in
@@ -79,6 +79,7 @@ fpm_config=$(take "$fpm_config") || exit 1
 ini=$(take "$ini") || exit 1
 
 # One worker for each memory_limit that fits into the dyno.
+# shellcheck disable=SC2016
 limit=$(cd "$root" && "$php" ${ini:+-c "$ini"} -r '
   $i = is_file(".user.ini") ? parse_ini_file(".user.ini") : [];
   $l = $i["memory_limit"] ?? ini_get("memory_limit");
