@@ -29,6 +29,9 @@ const FIRST_WORDS: Duration = Duration::from_secs(20);
 /// From the client's hang-up to SIGKILL: Heroku's grace for every stop.
 const GRACE_MS: u64 = 30_000;
 
+/// Characters of a command that the app's log gets.
+const SHOWN: usize = 100;
+
 /// The most rows or columns of a terminal.
 const MOST_CELLS: u16 = 4096;
 
@@ -109,11 +112,18 @@ async fn serve(state: ApiState, app: AppId, actor: Actor, dyno: DynoView, mut so
     }
 }
 
+/// The command for the app's log: its beginning, on one line.
 fn shown(request: &ExecRequest) -> String {
-    match &request.argv {
+    let whole = match &request.argv {
         Some(argv) => shell_words::join(argv),
         None => request.command.clone(),
+    };
+    let line = whole.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut shown: String = line.take(SHOWN).collect();
+    if whole.chars().nth(SHOWN).is_some() {
+        shown.push('…');
     }
+    shown
 }
 
 fn order_of(request: ExecRequest) -> std::result::Result<ExecOrder, String> {
@@ -169,6 +179,13 @@ mod tests {
         let order = order_of(line).unwrap();
         assert_eq!(order.argv[4..], ["line", "ls | wc"]);
         assert_eq!((order.pty, order.check), (Some((1, MOST_CELLS)), false));
+        assert_eq!(shown(&argv(&["a\nb"], true)), "'a b'");
+        assert_eq!(
+            shown(&argv(&["x".repeat(200).as_str()], true))
+                .chars()
+                .count(),
+            SHOWN + 1
+        );
         assert!(of(ExecRequest::default()).unwrap_err().contains("command"));
         assert!(of(argv(&[], true)).unwrap_err().contains("argv"));
         assert!(of(argv(&["a\0"], true)).unwrap_err().contains("NUL"));
