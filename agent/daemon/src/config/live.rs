@@ -6,10 +6,18 @@ use std::{
     fmt,
     sync::{Arc, PoisonError, RwLock},
 };
+use tokio::sync::watch;
 
 /// The newest settings, shared by all copies of a [`Config`]; empty until the first reload.
 #[derive(Clone, Default)]
-pub struct Live(Arc<RwLock<Option<Arc<Config>>>>);
+pub struct Live(Arc<Newest>);
+
+#[derive(Default)]
+struct Newest {
+    config: RwLock<Option<Arc<Config>>>,
+    /// How often they were taken over.
+    reloads: watch::Sender<u64>,
+}
 
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,8 +63,18 @@ impl Config {
     /// The settings as they are now. Keys that a reload takes over have to be read through this each time they are
     /// used; those read without it are as they were at the agent's start.
     pub fn now(self: &Arc<Config>) -> Arc<Config> {
-        let newest = self.live.0.read().unwrap_or_else(PoisonError::into_inner);
+        let newest = self
+            .live
+            .0
+            .config
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         newest.clone().unwrap_or_else(|| self.clone())
+    }
+
+    /// Rings after each reload.
+    pub fn reloads(&self) -> watch::Receiver<u64> {
+        self.live.0.reloads.subscribe()
     }
 
     /// These settings with the keys of `new` that need no restart. This is the one list of them.
@@ -96,7 +114,13 @@ impl Config {
             live: Live::default(),
             ..self.with_live(new)
         };
-        *self.live.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(merged));
+        *self
+            .live
+            .0
+            .config
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(merged));
+        self.live.0.reloads.send_modify(|n| *n += 1);
         changes
     }
 }

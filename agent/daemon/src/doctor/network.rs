@@ -51,7 +51,7 @@ pub(super) fn ports(g: &Ground) -> Check {
             None => wrong.push((format!("Nobody listens on port {port}, where {what} come in"), "systemctl restart hokku-router.socket hokku-router-tls.socket hokku-router; journalctl -u hokku-router".to_owned())),
             Some(Some(h)) if !is_ours(h) => wrong.push((
                 format!("Port {port}, for {what}, is held by {} (process {})", h.command, h.pid),
-                format!("systemctl disable --now {}, then: systemctl restart hokku-router", h.command),
+                format!("{}, then: systemctl restart hokku-router", end(h.pid)),
             )),
             Some(_) => said.push(format!("{port} ({what})")),
         }
@@ -72,6 +72,21 @@ pub(super) fn ports(g: &Ground) -> Check {
             Check::fail("ports", format!("{}.", says.join(". ")), fixes.join("; "))
         }
     }
+}
+
+/// How a process is ended for good: by its unit, where it has one.
+fn end(pid: i32) -> String {
+    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    match unit(&cgroups) {
+        Some(unit) => format!("systemctl disable --now {unit}"),
+        None => format!("kill {pid}"),
+    }
+}
+
+/// The service in `/proc/<pid>/cgroup`.
+fn unit(cgroups: &str) -> Option<&str> {
+    let mut parts = cgroups.lines().flat_map(|l| l.split('/'));
+    parts.find(|p| p.ends_with(".service") && !p.starts_with("user@"))
 }
 
 /// The router itself, or systemd, which holds the sockets for it.
@@ -196,6 +211,12 @@ mod tests {
         assert!(!is_ours(&holder));
         drop(l);
         assert!(!listening().contains_key(&port));
+        let cgroups = "0::/system.slice/nginx.service\n";
+        assert_eq!(unit(cgroups), Some("nginx.service"));
+        assert_eq!(
+            unit("0::/user.slice/user@0.service/session-3.scope\n"),
+            None
+        );
         assert_eq!(
             socket("0: 00000000:0050 00000000:0000 0A 0:0 0:0 0 0 0 4711 1 0"),
             Some((4711, 80))

@@ -48,11 +48,13 @@ pub async fn forward(
     names: impl Fn() -> Names,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let mut reloads = config.reloads();
     let mut pass = Pass::new(&logs);
     let mut journal = None;
     let mut refused = false;
     loop {
-        if config.now().journal.dynos {
+        let on = config.now().journal.dynos;
+        if on {
             if journal.is_none() {
                 match sys::journal::Lines::open() {
                     Ok(lines) => journal = Some(lines),
@@ -69,17 +71,22 @@ pub async fn forward(
                     pass.look(&apps, &mut |app, line| lines.send(app, line));
                     (pass, lines)
                 });
-                let Ok((same, lines)) = look.await else {
-                    return;
-                };
-                pass = same;
-                journal = Some(lines);
+                match look.await {
+                    Ok((same, lines)) => (pass, journal) = (same, Some(lines)),
+                    Err(e) => {
+                        tracing::error!(
+                            "lines of dynos are not handed to the journal any more: {e}"
+                        );
+                        return;
+                    }
+                }
             }
         } else if journal.take().is_some() || pass.is_marked() {
             pass.forget();
         }
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
+            () = tokio::time::sleep(PAUSE), if on => {}
+            _ = reloads.changed() => {}
             ended = shutdown.changed() => if ended.is_err() || *shutdown.borrow() { return },
         }
     }
