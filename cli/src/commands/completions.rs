@@ -99,12 +99,13 @@ mod tests {
     fn bash_accepts_its_script_and_completes() {
         let mut script = Vec::new();
         clap_complete::generate(Shell::Bash, &mut nested(), "app", &mut script);
-        let test = format!(
-            "{}\nCOMP_WORDS=(app config se) COMP_CWORD=2; _app app se config; echo \"${{COMPREPLY[@]}}\"",
-            String::from_utf8(script).unwrap()
-        );
+        // from a file: the script is longer than one argument may be
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), script).unwrap();
+        let test = r#"source "$0"; COMP_WORDS=(app config se) COMP_CWORD=2; _app app se config; echo "${COMPREPLY[@]}""#;
         let out = std::process::Command::new("bash")
-            .args(["-c", &test])
+            .args(["-c", test])
+            .arg(file.path())
             .output()
             .unwrap();
         assert_eq!(
