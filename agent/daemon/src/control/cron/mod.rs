@@ -575,7 +575,7 @@ impl Cron {
             return;
         }
         *last = now;
-        let (logs, budget) = (self.hands.logs.clone(), self.hands.config.retain.logs);
+        let (logs, budget) = (self.hands.logs.clone(), self.hands.config.now().retain.logs);
         tokio::task::spawn_blocking(move || logs.sweep_runs(app, budget));
     }
 
