@@ -224,9 +224,10 @@ async fn follow(
         ..
     } = conn;
     for frame in [Frame::Attach, Frame::StdinEof] {
-        tx.send(&frame)
-            .await
-            .context("the build was gone before it began")?;
+        // one that ended at once takes no more, and has said why
+        if tx.send(&frame).await.is_err() {
+            break;
+        }
     }
     let mut killed = false;
     loop {
