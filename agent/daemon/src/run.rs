@@ -124,7 +124,13 @@ async fn serve(mut config: Config, read: ReadSettings) -> anyhow::Result<()> {
     let (link, reports) = Link::start(config.clone());
     let (orders_tx, orders) = mpsc::channel(256);
     let (stop, shutdown) = watch::channel(false);
-    let handle = control::Handle::new(orders_tx, supervisor.clone(), logs.clone());
+    let candidates = control::Candidates::default();
+    let handle = control::Handle::new(
+        orders_tx,
+        supervisor.clone(),
+        logs.clone(),
+        candidates.clone(),
+    );
     tokio::spawn(reload.keep(config.clone(), handle.clone()));
     tokio::spawn(journal::forward(
         logs.clone(),
@@ -145,7 +151,7 @@ async fn serve(mut config: Config, read: ReadSettings) -> anyhow::Result<()> {
         logs,
         fence,
         walls: capability.walls,
-        candidates: control::Candidates::default(),
+        candidates,
     };
     let ears = Ears {
         orders,

@@ -183,7 +183,7 @@ impl Explain {
         }
         if lines.is_empty() {
             output::line(&format!(
-                "Nothing of that on {app} follows its load; see: app autoscale"
+                "Nothing of the kind follows its load on {app}; see: app autoscale"
             ));
         }
         for line in &lines {

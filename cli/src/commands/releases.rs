@@ -378,7 +378,8 @@ pub fn follow_phase(client: &Client, release: &api::Release) -> Result<()> {
 /// Shows the release command's output and waits until the release serves.
 fn watch(client: &Client, app: &str, release: api::Release) -> Result<api::Release> {
     if release.status != "pending" {
-        return finished(release);
+        let version = release.version.to_string();
+        return finished(release, || last_lines(client, app, &version));
     }
     follow_phase(client, &release)?;
     let progress = Progress::start(format!("Waiting until v{} serves", release.version));
@@ -404,10 +405,17 @@ pub fn settled(client: &Client, app: &str, mut release: api::Release) -> Result<
         pause = (pause * 3 / 2).min(Duration::from_secs(1));
         release = client.get(&["apps", app, "releases", &version])?;
     }
-    finished(release)
+    let lines = || last_lines(client, app, &version);
+    finished(release, lines)
 }
 
-fn finished(release: api::Release) -> Result<api::Release> {
+/// What the dynos of a release that failed said; nothing where the server does not know.
+fn last_lines(client: &Client, app: &str, version: &str) -> Vec<String> {
+    let path = ["hokku", "apps", app, "releases", version, "last-lines"];
+    client.get(&path).unwrap_or_default()
+}
+
+fn finished(release: api::Release, lines: impl FnOnce() -> Vec<String>) -> Result<api::Release> {
     if release.status != "failed" {
         return Ok(release);
     }
@@ -416,10 +424,15 @@ fn finished(release: api::Release) -> Result<api::Release> {
     } else {
         release.failure
     };
+    let lines = lines();
+    let log = match lines.is_empty() {
+        true => String::new(),
+        false => format!("The last lines of its log:\n{}\n", lines.join("\n")),
+    };
     Err(Fail::refused(
         0,
         format!(
-            "Release v{} failed: {why}\nThe release before it still serves.",
+            "Release v{} failed: {why}\n{log}The release before it still serves.",
             release.version
         ),
     ))
@@ -483,7 +496,7 @@ mod tests {
     fn a_failed_release_is_a_failure() {
         let mut r = release(4, "Rollback to v2", "failed");
         r.failure = "web.1 did not answer".into();
-        let said = finished(r).unwrap_err();
+        let said = finished(r, Vec::new).unwrap_err();
         assert!(
             said.status == 2 && said.text.contains("v4 failed: web.1 did not answer"),
             "{}",

@@ -179,3 +179,15 @@ fn one_with_a_requirement_that_does_not_exist() {
     repo.version("two");
     refused(&host, &repo, &["no-such-package-of-anybody"]);
 }
+
+#[test]
+fn a_config_change_that_breaks_the_app_is_given_up_and_says_what_the_app_said() {
+    let host = Host::start();
+    host.deploy("shop");
+    host.app(&["config:set", "PROBE_MODE=exit:3", "-a", "shop"])
+        .fails()
+        .says("The last lines of its log:")
+        .says("app[web.1]: probe: exiting with status 3, as ordered")
+        .says("The release before it still serves.");
+    host.must_serve("shop", "one");
+}

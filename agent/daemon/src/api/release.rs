@@ -53,6 +53,18 @@ pub(super) async fn show(
     Ok(Json(shown))
 }
 
+/// The last lines of its dynos from while it was rolled out: why it failed.
+pub(super) async fn last_lines(
+    State(state): State<ApiState>,
+    Path((app, which)): Path<(String, String)>,
+) -> Result<Json<Vec<String>>> {
+    let app = state.ops.find_app(&app).await?;
+    let release = state.ops.find_release(app.id, &which).await?;
+    let lines = state.control.last_lines(app.id, release.version).await;
+    let text = |l: hokku_model::log::LogLine| format!("{}[{}]: {}", l.source, l.dyno, l.text);
+    Ok(Json(lines.into_iter().map(text).collect()))
+}
+
 /// A release that was just promoted is shown as pending until the router serves it, so that whoever waits for it finds
 /// it serving.
 async fn until_served(state: &ApiState, app: AppId, shown: &mut api::Release) {

@@ -203,6 +203,10 @@ fn history() -> Router<ApiState> {
             get(release::list).post(release::rollback),
         )
         .route("/hokku/apps/{app}/releases/retry", post(release::retry))
+        .route(
+            "/hokku/apps/{app}/releases/{release}/last-lines",
+            get(release::last_lines),
+        )
         .route("/apps/{app}/releases/{release}", get(release::show))
         .route(
             "/apps/{app}/releases/{release}/config-vars",

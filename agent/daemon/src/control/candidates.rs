@@ -1,7 +1,7 @@
 //! What was started for a release that is being rolled out, so that a failed push can show what its own dynos said. In
 //! memory: a push does not outlive the agent.
 
-use crate::logs;
+use crate::logs::{self, Logs};
 use hokku_core::event::Event;
 use hokku_model::{AppId, DynoId, log::LogLine};
 use std::{
@@ -13,6 +13,9 @@ use std::{
 const RELEASES: usize = 64;
 const DYNOS: usize = 200;
 const LINES: usize = 100;
+
+/// Shown of a release that failed.
+const LAST_LINES: usize = 50;
 
 /// The dynos of one candidate, and what the platform said of them.
 #[derive(Debug)]
@@ -78,6 +81,16 @@ impl Candidates {
         let mine = all.iter().find(|c| (c.app, c.version) == (app, version));
         mine.map(|c| (c.dynos.clone(), c.said.iter().cloned().collect()))
             .unwrap_or_default()
+    }
+
+    /// The last lines that a release's dynos wrote while it was rolled out and that the platform said of them, oldest
+    /// first. Of its own dynos alone: those that serve go on writing meanwhile.
+    pub async fn last_lines(&self, logs: &Logs, app: AppId, version: u32) -> Vec<LogLine> {
+        let (dynos, mut all) = self.of(app, version);
+        all.extend(logs.of_dynos(app, dynos, LAST_LINES).await);
+        all.sort_by(|a, b| a.time.cmp(&b.time));
+        all.drain(..all.len().saturating_sub(LAST_LINES));
+        all
     }
 }
 

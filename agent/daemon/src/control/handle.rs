@@ -114,6 +114,7 @@ pub struct Handle {
     orders: mpsc::Sender<Order>,
     supervisor: crate::supervisor::Supervisor,
     logs: crate::logs::Logs,
+    candidates: super::Candidates,
 }
 
 impl Handle {
@@ -122,8 +123,10 @@ impl Handle {
         orders: mpsc::Sender<Order>,
         supervisor: crate::supervisor::Supervisor,
         logs: crate::logs::Logs,
+        candidates: super::Candidates,
     ) -> Handle {
         Handle {
+            candidates,
             orders,
             supervisor,
             logs,
@@ -217,6 +220,11 @@ impl Handle {
     /// Makes each health check of a dyno once, now. Nothing follows from it.
     pub async fn check_now(&self, record: &DynoRecord) -> Vec<crate::supervisor::Last> {
         self.supervisor.check_now(record).await
+    }
+
+    /// The last lines of a release's dynos from while it was rolled out; nothing of one that this agent did not roll out.
+    pub async fn last_lines(&self, app: AppId, version: u32) -> Vec<hokku_model::log::LogLine> {
+        self.candidates.last_lines(&self.logs, app, version).await
     }
 
     /// The logs, for those who only have this handle.

@@ -24,9 +24,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Lines of the app's log shown when a release does not come up.
-const LAST_LINES: usize = 50;
-
 /// Builds and rolls out; always ends with `End`.
 pub(super) async fn push(
     hands: Hands,
@@ -407,13 +404,13 @@ async fn failed(hands: &Hands, talk: &Talk, app: &App, release: &Release) {
         let ran = hands.ops.phase(app.id, release.version).await;
         ran.is_ok_and(|r| r.iter().any(|r| matches!(r.ended, Some((_, Err(_))))))
     };
-    // of its own dynos alone: those that serve go on writing meanwhile
-    let (dynos, mut new) = hands.candidates.of(app.id, release.version);
-    new.extend(hands.logs.of_dynos(app.id, dynos, LAST_LINES).await);
-    new.sort_by(|a, b| a.time.cmp(&b.time));
+    let new = hands
+        .candidates
+        .last_lines(&hands.logs, app.id, release.version)
+        .await;
     if !new.is_empty() && !phase_failed {
         talk.say(" !     The last lines of its log:\n").await;
-        for line in &new[new.len().saturating_sub(LAST_LINES)..] {
+        for line in &new {
             talk.say(format!(
                 "       {}[{}]: {}\n",
                 line.source, line.dyno, line.text

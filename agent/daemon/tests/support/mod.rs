@@ -77,7 +77,12 @@ impl World {
             "/nonexistent".into(),
             mpsc::channel(64).0,
         );
-        let handle = control::Handle::new(orders, supervisor, logs.clone());
+        let handle = control::Handle::new(
+            orders,
+            supervisor,
+            logs.clone(),
+            control::Candidates::default(),
+        );
         let control = Arc::new(Loop::default());
         tokio::spawn(answer(control.clone(), rx));
         let (stop, shutdown) = watch::channel(false);
