@@ -96,7 +96,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, oneshot, watch};
 
-/// Batches of log lines that may wait for the disk.
+/// Messages with log lines, each of about 64 KB, that may wait for the disk.
 const LOG_QUEUE: usize = 256;
 
 /// A router that runs on threads of its own.

@@ -183,11 +183,11 @@ pub(crate) struct Lines {
     by_app: HashMap<Option<AppId>, Gathered, RandomState>,
     size: usize,
     stamp: Stamp,
-    writer: SyncSender<Batch>,
+    writer: SyncSender<Vec<Batch>>,
 }
 
 impl Lines {
-    pub fn new(writer: SyncSender<Batch>) -> Lines {
+    pub fn new(writer: SyncSender<Vec<Batch>>) -> Lines {
         Lines {
             by_app: HashMap::default(),
             size: 0,
@@ -212,27 +212,30 @@ impl Lines {
         self.size == 0
     }
 
-    /// Gives everything gathered to the writer; never waits.
+    /// Gives everything gathered to the writer as one message, however many apps it is of; never waits.
     pub fn hand_over(&mut self) {
+        let mut all = Vec::with_capacity(self.by_app.len().min(256));
         for (app, g) in &mut self.by_app {
-            if g.lines == 0 {
-                continue;
+            if g.lines > 0 {
+                all.push(Batch {
+                    app: *app,
+                    bytes: std::mem::take(&mut g.bytes),
+                    lines: std::mem::take(&mut g.lines),
+                    lost: std::mem::take(&mut g.lost),
+                });
             }
-            let batch = Batch {
-                app: *app,
-                bytes: std::mem::take(&mut g.bytes),
-                lines: g.lines,
-                lost: g.lost,
-            };
-            match self.writer.try_send(batch) {
-                Ok(()) => g.lost = 0,
-                Err(TrySendError::Full(b) | TrySendError::Disconnected(b)) => {
-                    g.lost = b.lost + b.lines
-                }
-            }
-            g.lines = 0;
         }
         self.size = 0;
+        if all.is_empty() {
+            return;
+        }
+        if let Err(TrySendError::Full(all) | TrySendError::Disconnected(all)) =
+            self.writer.try_send(all)
+        {
+            for b in all {
+                self.by_app.entry(b.app).or_default().lost = b.lost + b.lines;
+            }
+        }
         if self.by_app.len() > 4096 {
             self.by_app.retain(|_, g| g.lost > 0);
         }
@@ -342,10 +345,10 @@ mod tests {
             lines.add(None, &line());
             lines.hand_over();
         }
-        assert_eq!(reader.recv().unwrap().lines, 2);
+        assert_eq!(reader.recv().unwrap()[0].lines, 2);
         lines.add(None, &line());
         lines.hand_over();
-        let later = reader.recv().unwrap();
+        let later = &reader.recv().unwrap()[0];
         assert_eq!((later.lines, later.lost), (1, 4));
     }
 

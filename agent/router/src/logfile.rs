@@ -3,25 +3,45 @@
 use crate::clock::{self, Stamp};
 use crate::log::Batch;
 use hokku_model::AppId;
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 /// A file is renamed to `.1` when it has grown to this.
 const TURN_OVER: u64 = 8 * 1024 * 1024;
 
+/// So many bytes are put together before they are written.
+const GATHER: usize = 4 * 1024 * 1024;
+
+/// When so many files were written to in one go, each got but a few lines for an open, a write and a close: the writer
+/// rests, so that more come together.
+const MANY: usize = 64;
+const REST: Duration = Duration::from_millis(100);
+
 /// Writes until all senders are gone.
-pub(crate) fn write_all(folder: &Path, batches: Receiver<Batch>) {
+pub(crate) fn write_all(folder: &Path, batches: Receiver<Vec<Batch>>) {
     let mut writer = Writer {
         folder: folder.to_owned(),
         lost: HashMap::new(),
         stamp: Stamp::new(),
     };
-    for batch in batches {
-        writer.take(batch);
+    while let Ok(first) = batches.recv() {
+        let files = writer.take_all(std::iter::once(first).chain(batches.try_iter()));
+        if files >= MANY {
+            std::thread::sleep(REST);
+        }
+    }
+}
+
+impl Batch {
+    fn add(&mut self, later: &Batch) {
+        self.bytes.extend_from_slice(&later.bytes);
+        self.lines += later.lines;
+        self.lost += later.lost;
     }
 }
 
@@ -33,6 +53,27 @@ struct Writer {
 }
 
 impl Writer {
+    /// Writes what there is, each file once; says how many files there were.
+    fn take_all(&mut self, all: impl Iterator<Item = Vec<Batch>>) -> usize {
+        let mut by_app: HashMap<Option<AppId>, Batch> = HashMap::new();
+        let mut size = 0;
+        for batches in all {
+            for batch in batches {
+                size += batch.bytes.len();
+                match by_app.entry(batch.app) {
+                    Entry::Vacant(e) => drop(e.insert(batch)),
+                    Entry::Occupied(mut e) => e.get_mut().add(&batch),
+                }
+            }
+            if size >= GATHER {
+                break;
+            }
+        }
+        let files = by_app.len();
+        by_app.into_values().for_each(|b| self.take(b));
+        files
+    }
+
     fn take(&mut self, batch: Batch) {
         let lost = self.lost.remove(&batch.app).unwrap_or(0) + batch.lost;
         let mut bytes = batch.bytes;
@@ -104,8 +145,14 @@ mod tests {
             lost: HashMap::new(),
             stamp: Stamp::new(),
         };
-        w.take(batch("one\n", 0));
-        w.take(batch("two\n", 5));
+        let other = Batch {
+            app: None,
+            ..batch("of no app\n", 0)
+        };
+        let all = [vec![batch("one\n", 0), other], vec![batch("two\n", 5)]];
+        assert_eq!(w.take_all(all.into_iter()), 2);
+        let none = std::fs::read_to_string(dir.path().join("none.log")).unwrap();
+        assert_eq!(none, "of no app\n");
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(
             text.starts_with("one\ntwo\n") && text.ends_with("5 messages dropped.\n"),

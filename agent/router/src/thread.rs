@@ -157,7 +157,7 @@ impl Ctx {
 pub(crate) fn start(
     number: usize,
     shared: Arc<Shared>,
-    writer: SyncSender<Batch>,
+    writer: SyncSender<Vec<Batch>>,
 ) -> std::io::Result<(Handle, std::thread::JoinHandle<()>)> {
     let (orders, inbox) = mpsc::channel(1024);
     let connections = Arc::new(AtomicUsize::new(0));
