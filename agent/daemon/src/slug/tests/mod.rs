@@ -79,7 +79,11 @@ impl Disk {
         self.slugs.places.archive(app, digest)
     }
     fn drop_tree(&self, app: AppId, digest: &SlugDigest) {
-        self.slugs.places.drop_tree(app, digest);
+        let places = &self.slugs.places;
+        // what makes a stored slug lasting in the background takes it too
+        let lock = places.lock(app, digest);
+        let _held = super::place::hold(&lock);
+        places.drop_tree(app, digest);
     }
     async fn unpack(&self, app: AppId, digest: &SlugDigest) -> anyhow::Result<PathBuf> {
         self.slugs.unpacked(app, me(), digest).await
