@@ -37,6 +37,28 @@ fn ago_at(text: &str, now: Timestamp, zone: TimeZone) -> String {
     }
 }
 
+/// `90`, `90s`, `15m`, `2h`, `1d` as seconds.
+///
+/// # Errors
+/// In words: it is none, or too long.
+pub fn seconds(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err("expected a number with s, m, h or d, such as 15m".into()),
+    };
+    let n: u64 = digits
+        .parse()
+        .ok()
+        .filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))
+        .ok_or("expected a number with s, m, h or d, such as 15m")?;
+    n.checked_mul(factor)
+        .ok_or_else(|| "that is too long".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

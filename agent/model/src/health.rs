@@ -117,6 +117,24 @@ pub struct Check {
     pub on_failure: Option<OnFailure>,
 }
 
+impl Check {
+    /// What is asked of a web dyno of which `app.json` says nothing: that it takes connections.
+    pub fn default_of_web() -> Check {
+        Check {
+            name: "default".into(),
+            purpose: Purpose::Startup,
+            ask: Ask::Tcp,
+            port: None,
+            attempts: 1,
+            timeout_ms: 5000,
+            wait_ms: 5000,
+            delay_ms: 0,
+            warn: false,
+            on_failure: None,
+        }
+    }
+}
+
 /// What is done when a check fails, as Dokku's `onFailure`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::fail::{Fail, GENERAL, Result};
 use crate::output::{self, Paint};
 use crate::progress::Progress;
+use crate::time;
 use clap::Args;
 use hokku_model::cron::{
     Entry, EntryName, EntryPatch, Missed, Overlap, PausePatch, Shown, ShownRun,
@@ -101,13 +102,13 @@ pub struct Options {
     #[arg(long, value_name = "skip|once|all", value_parser = missed)]
     missed: Option<Missed>,
     /// How long a run may take, such as 90s, 15m, 2h [default: 24h]
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    #[arg(long, value_name = "TIME", value_parser = time::seconds)]
     timeout: Option<u64>,
     /// How often a run that fails is tried again, with growing pauses [default: 0]
     #[arg(long, value_name = "NUMBER")]
     retries: Option<u32>,
     /// Start up to so much later, always the same for this entry, so that not all begin at once [default: 0]
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    #[arg(long, value_name = "TIME", value_parser = time::seconds)]
     jitter: Option<u64>,
 }
 
@@ -127,23 +128,6 @@ fn missed(word: &str) -> std::result::Result<Missed, String> {
         "all" => Ok(Missed::All),
         _ => Err("expected skip, once or all".into()),
     }
-}
-
-/// `90`, `90s`, `15m`, `2h`, `1d` as seconds.
-fn seconds(text: &str) -> std::result::Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err("expected a number with s, m, h or d, such as 15m".into()),
-    };
-    let n: u64 = digits
-        .parse()
-        .map_err(|_| "expected a number with s, m, h or d, such as 15m".to_owned())?;
-    n.checked_mul(factor)
-        .ok_or_else(|| "that is too long".into())
 }
 
 impl Options {
@@ -472,7 +456,7 @@ fn table(all: &[Shown]) -> Vec<Vec<String>> {
     for s in all {
         let next = match (&s.paused_by, s.next.first()) {
             (Some(_), _) => "paused".to_owned(),
-            (None, Some(at)) => crate::time::date(at),
+            (None, Some(at)) => time::date(at),
             (None, None) => "never".to_owned(),
         };
         let Entry { timezone, .. } = &s.entry;
@@ -486,7 +470,7 @@ fn table(all: &[Shown]) -> Vec<Vec<String>> {
             format!("{}{zone}", s.entry.schedule),
             next,
             s.last.as_ref().map_or("-".into(), last),
-            ended.map_or("-".into(), crate::time::date),
+            ended.map_or("-".into(), time::date),
             s.entry.command.clone(),
         ]);
     }
@@ -523,7 +507,7 @@ fn details(s: &Shown) -> Vec<(String, String)> {
         None => {}
     }
     for at in &s.next {
-        pairs.push(("next", crate::time::date(at)));
+        pairs.push(("next", time::date(at)));
     }
     if let Some(run) = &s.last {
         pairs.push(("last run", format!("{}, {}", run.number, last(run))));
@@ -531,7 +515,7 @@ fn details(s: &Shown) -> Vec<(String, String)> {
             pairs.push(("because", output::clean(&run.reason)));
         }
         if let Some(at) = &run.ended_at {
-            pairs.push(("ended", crate::time::ago(at)));
+            pairs.push(("ended", time::ago(at)));
         }
     }
     pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
@@ -556,7 +540,7 @@ fn history(all: &[ShownRun]) -> Vec<Vec<String>> {
             r.entry.clone(),
             r.number.to_string(),
             trigger,
-            at.map_or("-".into(), crate::time::date),
+            at.map_or("-".into(), time::date),
             last(r),
             r.duration_ms.map_or("-".into(), spell),
             r.peak_memory.map_or("-".into(), spell_bytes),
@@ -579,10 +563,10 @@ mod tests {
             ("2h", 7200),
             ("1d", 86_400),
         ] {
-            assert_eq!(seconds(text), Ok(want));
+            assert_eq!(time::seconds(text), Ok(want));
         }
         for text in ["", "m", "1w", "-1", "1.5h", "99999999999999999999d"] {
-            assert!(seconds(text).is_err(), "{text}");
+            assert!(time::seconds(text).is_err(), "{text}");
         }
         for (ms, want) in [
             (230, "0.2 s"),

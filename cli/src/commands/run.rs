@@ -8,6 +8,7 @@ use crate::follow;
 use crate::output::{self, Paint};
 use crate::progress::Progress;
 use crate::terminal;
+use crate::time;
 use clap::Args;
 use hokku_model::api::{self, serde_value::Scalar};
 use reqwest::Method;
@@ -189,22 +190,10 @@ fn request(options: &Options, tail: Vec<OsString>) -> Result<api::RunDyno> {
     })
 }
 
-/// Reads `90`, `90s`, `10m`, `2h`, `1d`: a number of seconds.
+/// A time that is not 0, in seconds.
 fn seconds(text: &str) -> std::result::Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(3600),
-        "d" => Some(24 * 3600),
-        _ => None,
-    };
-    let plain = digits.bytes().all(|b| b.is_ascii_digit());
-    let number: Option<u64> = digits.parse().ok().filter(|n| plain && *n > 0);
-    number
-        .zip(unit)
-        .and_then(|(n, unit)| n.checked_mul(unit))
-        .ok_or_else(|| "expected a time such as 90s, 10m or 2h".to_owned())
+    let number = time::seconds(text).ok().filter(|n| *n > 0);
+    number.ok_or_else(|| "expected a time such as 90s, 10m or 2h".to_owned())
 }
 
 /// What can be sent as arguments.

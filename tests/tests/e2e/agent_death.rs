@@ -101,14 +101,7 @@ fn after_a_power_cut_everything_comes_back() {
 fn the_router_killed_is_started_again() {
     let host = Host::start();
     host.deploy("shop");
-    let pids: Vec<i32> = host
-        .processes()
-        .iter()
-        .filter(|p| p.contains("hokkud router"))
-        .filter_map(|p| p.split(' ').nth(1)?.parse().ok())
-        .collect();
-    assert!(!pids.is_empty(), "{:?}", host.processes());
-    for p in pids {
+    for p in host.router_pids() {
         crate::support::host::send(p, nix::sys::signal::Signal::SIGKILL);
     }
     eventually("requests are answered again", 20, || host.serves("shop"));

@@ -59,35 +59,22 @@ fn push_until(repo: &Repo, line: &str) -> Child {
     child
 }
 
-fn router_pids(host: &Host) -> Vec<i32> {
-    let all = host.processes();
-    let pid = |p: &String| p.split(' ').nth(1)?.parse().ok();
-    all.iter()
-        .filter(|p| p.contains("hokkud router"))
-        .filter_map(pid)
-        .collect()
+/// The shim of a dyno that runs.
+fn shim(host: &Host) -> i32 {
+    let dynos = host.dynos("shop").into_iter();
+    let mut running = dynos.map(|(_, _, pid)| pid).filter(|pid| *pid > 0);
+    running.next().expect("a dyno runs")
 }
 
 fn kill(host: &Host, victim: Victim) {
     match victim {
         Victim::Agent => host.kill_agent(),
-        Victim::Router => router_pids(host).into_iter().for_each(|p| send(p, SIGKILL)),
-        Victim::Shim => {
-            let shim = host
-                .dynos("shop")
-                .into_iter()
-                .find(|d| d.2 > 0)
-                .expect("a dyno runs")
-                .2;
-            send(shim, SIGKILL);
-        }
+        Victim::Router => host
+            .router_pids()
+            .into_iter()
+            .for_each(|p| send(p, SIGKILL)),
+        Victim::Shim => send(shim(host), SIGKILL),
         Victim::Dyno => {
-            let shim = host
-                .dynos("shop")
-                .into_iter()
-                .find(|d| d.2 > 0)
-                .expect("a dyno runs")
-                .2;
             let children = |pid: i32| -> Vec<i32> {
                 let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
                     .unwrap_or_default();
@@ -95,7 +82,7 @@ fn kill(host: &Host, victim: Victim) {
                     .filter_map(|p| p.parse().ok())
                     .collect()
             };
-            let mut inside = children(shim);
+            let mut inside = children(shim(host));
             let mut at = 0;
             while let Some(pid) = inside.get(at).copied() {
                 inside.extend(children(pid));

@@ -28,6 +28,19 @@ pub struct End {
     pub stopped: bool,
 }
 
+impl End {
+    /// Of a run whose process never began.
+    pub fn unstarted(ended_at: Micros) -> End {
+        End {
+            started_at: None,
+            ordered_at: None,
+            ended_at,
+            exit: None,
+            stopped: false,
+        }
+    }
+}
+
 /// What is to be done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct After {

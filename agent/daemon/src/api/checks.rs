@@ -53,7 +53,7 @@ pub(super) async fn run(
     for (d, made) in all.into_iter().zip(made) {
         let mut own = d.record.care.checks.clone();
         if own.is_empty() {
-            own.push(Plain::check());
+            own.push(Check::default_of_web());
         }
         // there is one attempt by hand
         own.iter_mut().for_each(|c| c.attempts = 1);
@@ -125,29 +125,9 @@ fn result(check: &Check, last: Option<&Last>) -> CheckResult {
     }
 }
 
-/// What is asked of a web dyno of which `app.json` says nothing.
-struct Plain;
-
-impl Plain {
-    fn check() -> Check {
-        Check {
-            name: "default".into(),
-            purpose: hokku_model::health::Purpose::Startup,
-            ask: Ask::Tcp,
-            port: None,
-            attempts: 1,
-            timeout_ms: 5000,
-            wait_ms: 5000,
-            delay_ms: 0,
-            warn: false,
-            on_failure: None,
-        }
-    }
-}
-
 fn views(kind: &ProcessType, care: &Care) -> Vec<CheckView> {
     if care.checks.is_empty() && kind.is_web() {
-        let mut plain = view(&Plain::check());
+        let mut plain = view(&Check::default_of_web());
         plain.what = "the first answer to GET / on $PORT, whatever its status".into();
         return vec![plain];
     }

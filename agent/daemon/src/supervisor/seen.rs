@@ -2,11 +2,7 @@
 
 use super::{Probe, Supervisor, probe::Verdict, watch::Watch};
 use futures_util::future::join_all;
-use hokku_model::{
-    DynoId, Micros,
-    dyno::DynoRecord,
-    health::{Ask, Check, Purpose},
-};
+use hokku_model::{DynoId, Micros, dyno::DynoRecord, health::Check};
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -111,18 +107,7 @@ impl Supervisor {
             boot_limit: Duration::ZERO,
         });
         if probe.checks.is_empty() && probe.addr.is_some() {
-            probe.checks.push(Check {
-                name: "default".into(),
-                purpose: Purpose::Startup,
-                ask: Ask::Tcp,
-                port: None,
-                attempts: 1,
-                timeout_ms: 5000,
-                wait_ms: 5000,
-                delay_ms: 0,
-                warn: false,
-                on_failure: None,
-            });
+            probe.checks.push(Check::default_of_web());
         }
         let watch = Watch::new(self.clone(), record.id, probe.clone());
         join_all(probe.checks.iter().map(|check| async {

@@ -339,6 +339,20 @@ impl Host {
             .collect()
     }
 
+    /// The process ids of its routers.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn router_pids(&self) -> Vec<i32> {
+        let all = self.processes();
+        let routers = all.iter().filter(|p| p.contains("hokkud router"));
+        let pids: Vec<i32> = routers
+            .filter_map(|p| p.split(' ').nth(1)?.parse().ok())
+            .collect();
+        assert!(!pids.is_empty(), "{all:?}");
+        pids
+    }
+
     /// All that the agent has logged.
     pub fn agent_log(&self) -> String {
         fs::read_to_string(self.dir.path().join("agent.log")).unwrap_or_default()

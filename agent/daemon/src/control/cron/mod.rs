@@ -425,13 +425,7 @@ impl Cron {
 
     async fn start_failed(&mut self, dyno: DynoId, error: &str) -> anyhow::Result<()> {
         self.live.remove(&dyno);
-        let end = End {
-            started_at: None,
-            ordered_at: None,
-            ended_at: Micros::now(),
-            exit: None,
-            stopped: false,
-        };
+        let end = End::unstarted(Micros::now());
         let reason = format!("it could not be started: {error}");
         self.end(dyno, &end, reason, None, None).await
     }
@@ -491,13 +485,7 @@ impl Cron {
 
     /// A run that will never be started: its app has nothing to run, or the next run replaces it.
     async fn end_unstarted(&mut self, dyno: DynoId) -> anyhow::Result<bool> {
-        let end = End {
-            started_at: None,
-            ordered_at: None,
-            ended_at: Micros::now(),
-            exit: None,
-            stopped: false,
-        };
+        let end = End::unstarted(Micros::now());
         let replaced = self.open.get(&dyno).is_some_and(|o| o.replaced);
         let reason = match replaced {
             true => "the next run came before it was started",
